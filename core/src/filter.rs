@@ -1,0 +1,499 @@
+//! Which documents may be found?
+//!
+//! One syntax tree, one validator, one meaning. Every dialect (JSON, the
+//! command line's shorthand, other systems' filters) is translated into this
+//! tree at the edge.
+//!
+//! **Meaning.** A field may hold several values. `eq`, `in` and the order
+//! comparisons are true when *any* value of the field satisfies them, so they
+//! are false where the field is absent. `ne` is the negation of `eq` and `nin`
+//! of `in`, so they are true where the field is absent. Numbers compare as
+//! doubles, texts byte by byte, false before true. `and` of nothing is true,
+//! `or` of nothing is false.
+
+use serde_json::Value;
+
+use crate::{CoreError, DocumentId, FieldType, FieldTypes, Metadata, Scalar};
+
+/// What a filter looks at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum FieldRef {
+    /// The document's id; written `id`. Supports `eq ne in nin exists`.
+    DocumentId,
+    /// A metadata field; written `metadata.NAME`, or `NAME` where that is not
+    /// `id`.
+    Metadata(String),
+}
+
+impl FieldRef {
+    /// Reads a field's written form.
+    pub fn parse(key: &str) -> Self {
+        match key.strip_prefix("metadata.") {
+            Some(name) => Self::Metadata(name.to_owned()),
+            None if key == "id" => Self::DocumentId,
+            None => Self::Metadata(key.to_owned()),
+        }
+    }
+
+    /// The written form.
+    pub fn key(&self) -> String {
+        match self {
+            Self::DocumentId => "id".to_owned(),
+            Self::Metadata(name) => format!("metadata.{name}"),
+        }
+    }
+}
+
+/// How a field is compared with one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    /// Equal.
+    Eq,
+    /// Not equal, or absent.
+    Ne,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+}
+
+impl Comparison {
+    const ALL: [(&'static str, Self); 6] = [
+        ("eq", Self::Eq),
+        ("ne", Self::Ne),
+        ("gt", Self::Gt),
+        ("gte", Self::Gte),
+        ("lt", Self::Lt),
+        ("lte", Self::Lte),
+    ];
+
+    /// Whether `left OP right` holds for two values; values of different types
+    /// are never equal and have no order.
+    pub fn holds(self, left: &Scalar, right: &Scalar) -> bool {
+        use std::cmp::Ordering;
+        let order = match (left, right) {
+            (Scalar::Boolean(a), Scalar::Boolean(b)) => Some(a.cmp(b)),
+            (Scalar::Number(a), Scalar::Number(b)) => a.partial_cmp(b),
+            (Scalar::Text(a), Scalar::Text(b)) => Some(a.as_bytes().cmp(b.as_bytes())),
+            _ => None,
+        };
+        match self {
+            Self::Eq => order == Some(Ordering::Equal),
+            Self::Ne => order != Some(Ordering::Equal),
+            Self::Gt => order == Some(Ordering::Greater),
+            Self::Gte => matches!(order, Some(Ordering::Greater | Ordering::Equal)),
+            Self::Lt => order == Some(Ordering::Less),
+            Self::Lte => matches!(order, Some(Ordering::Less | Ordering::Equal)),
+        }
+    }
+}
+
+/// Whether a field's value must stand in a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// One of the field's values is in the set.
+    In,
+    /// None of them is, or the field is absent.
+    Nin,
+}
+
+/// A condition on documents.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Filter {
+    /// A field against one value: `{"type":"eq","key":"team","value":"ops"}`.
+    Compare {
+        /// The field.
+        field: FieldRef,
+        /// The comparison.
+        comparison: Comparison,
+        /// The value on the right-hand side.
+        value: Scalar,
+    },
+    /// A field against a set: `{"type":"in","key":"team","value":["ops"]}`.
+    Member {
+        /// The field.
+        field: FieldRef,
+        /// In the set, or not.
+        membership: Membership,
+        /// The set; at least one value.
+        values: Vec<Scalar>,
+    },
+    /// The field is present: `{"type":"exists","key":"team"}`.
+    Exists {
+        /// The field.
+        field: FieldRef,
+    },
+    /// All hold: `{"type":"and","filters":[…]}`.
+    And(Vec<Filter>),
+    /// At least one holds: `{"type":"or","filters":[…]}`.
+    Or(Vec<Filter>),
+    /// It does not hold: `{"type":"not","filter":{…}}`.
+    Not(Box<Filter>),
+}
+
+impl Filter {
+    /// The deepest nesting that is read.
+    pub const MAX_DEPTH: usize = 32;
+    /// The most conditions and set members, together, that are read.
+    pub const MAX_TERMS: usize = 1024;
+
+    /// Reads a filter from JSON. Only its shape is checked here; whether it
+    /// fits a collection is [`Filter::validate`]'s question.
+    pub fn from_json(value: &Value) -> Result<Self, CoreError> {
+        let mut terms = 0;
+        read(value, "filter", 1, &mut terms)
+    }
+
+    /// Checks every field and value against a collection's fields.
+    pub fn validate(&self, fields: &FieldTypes) -> Result<(), CoreError> {
+        match self {
+            Self::Compare {
+                field,
+                comparison,
+                value,
+            } => {
+                let ordered = !matches!(comparison, Comparison::Eq | Comparison::Ne);
+                if ordered && *field == FieldRef::DocumentId {
+                    return Err(CoreError::FilterOperator {
+                        field: field.key(),
+                        reason: "a document's id has no order: use eq, ne, in, nin or exists",
+                    });
+                }
+                check_type(field, value, fields)
+            }
+            Self::Member { field, values, .. } => values
+                .iter()
+                .try_for_each(|value| check_type(field, value, fields)),
+            Self::Exists { field } => field_type(field, fields).map(|_| ()),
+            Self::And(filters) | Self::Or(filters) => filters
+                .iter()
+                .try_for_each(|filter| filter.validate(fields)),
+            Self::Not(filter) => filter.validate(fields),
+        }
+    }
+
+    /// Whether a document passes: the meaning that every faster evaluation
+    /// must agree with.
+    pub fn matches(&self, id: &DocumentId, metadata: &Metadata) -> bool {
+        let any = |field: &FieldRef, test: &dyn Fn(&Scalar) -> bool| match field {
+            FieldRef::DocumentId => test(&Scalar::Text(id.as_str().to_owned())),
+            FieldRef::Metadata(name) => metadata
+                .get(name)
+                .is_some_and(|value| value.scalars().iter().any(test)),
+        };
+        match self {
+            Self::Compare {
+                field,
+                comparison: Comparison::Ne,
+                value,
+            } => !any(field, &|found| Comparison::Eq.holds(found, value)),
+            Self::Compare {
+                field,
+                comparison,
+                value,
+            } => any(field, &|found| comparison.holds(found, value)),
+            Self::Member {
+                field,
+                membership,
+                values,
+            } => {
+                let found = any(field, &|found| {
+                    values
+                        .iter()
+                        .any(|value| Comparison::Eq.holds(found, value))
+                });
+                found == (*membership == Membership::In)
+            }
+            Self::Exists { field } => any(field, &|_| true),
+            Self::And(filters) => filters.iter().all(|filter| filter.matches(id, metadata)),
+            Self::Or(filters) => filters.iter().any(|filter| filter.matches(id, metadata)),
+            Self::Not(filter) => !filter.matches(id, metadata),
+        }
+    }
+}
+
+fn field_type(field: &FieldRef, fields: &FieldTypes) -> Result<FieldType, CoreError> {
+    match field {
+        FieldRef::DocumentId => Ok(FieldType::Text),
+        FieldRef::Metadata(name) => fields.get(name).ok_or_else(|| CoreError::UnknownField {
+            field: name.clone(),
+            known: fields.names(),
+        }),
+    }
+}
+
+fn check_type(field: &FieldRef, value: &Scalar, fields: &FieldTypes) -> Result<(), CoreError> {
+    let expected = field_type(field, fields)?;
+    let found = value.field_type();
+    if expected == found {
+        return Ok(());
+    }
+    Err(CoreError::FilterType {
+        field: field.key(),
+        expected,
+        found,
+    })
+}
+
+fn read(value: &Value, at: &str, depth: usize, terms: &mut usize) -> Result<Filter, CoreError> {
+    let wrong = |reason: String| CoreError::FilterShape { reason };
+    if depth > Filter::MAX_DEPTH {
+        return Err(wrong(format!(
+            "nested deeper than {} levels",
+            Filter::MAX_DEPTH
+        )));
+    }
+    count(terms, 1)?;
+    let object = value
+        .as_object()
+        .ok_or_else(|| wrong(format!("{at} must be an object with a \"type\"")))?;
+    let kind = object.get("type").and_then(Value::as_str).ok_or_else(|| {
+        wrong(format!(
+            "{at} has no \"type\" (eq, ne, gt, gte, lt, lte, in, nin, exists, and, or, not)"
+        ))
+    })?;
+    let allow = |keys: &[&str]| match object.keys().find(|key| !keys.contains(&key.as_str())) {
+        Some(other) => Err(wrong(format!(
+            "{at} of type {kind} has an unexpected \"{other}\" (it takes {})",
+            keys.join(", ")
+        ))),
+        None => Ok(()),
+    };
+    let field = || {
+        object
+            .get("key")
+            .and_then(Value::as_str)
+            .filter(|key| !key.is_empty())
+            .map(FieldRef::parse)
+            .ok_or_else(|| {
+                wrong(format!(
+                    "{at} of type {kind} needs a \"key\", a field's name"
+                ))
+            })
+    };
+    let operand = || {
+        object
+            .get("value")
+            .ok_or_else(|| wrong(format!("{at} of type {kind} needs a \"value\"")))
+    };
+    if let Some(&(_, comparison)) = Comparison::ALL.iter().find(|(name, _)| *name == kind) {
+        allow(&["type", "key", "value"])?;
+        let field = field()?;
+        let value = Scalar::from_json(&field.key(), operand()?)?;
+        return Ok(Filter::Compare {
+            field,
+            comparison,
+            value,
+        });
+    }
+    match kind {
+        "in" | "nin" => {
+            allow(&["type", "key", "value"])?;
+            let field = field()?;
+            let items = operand()?
+                .as_array()
+                .filter(|items| !items.is_empty())
+                .ok_or_else(|| {
+                    wrong(format!(
+                        "{at} of type {kind} needs a list of values, not empty"
+                    ))
+                })?;
+            count(terms, items.len())?;
+            let values = items
+                .iter()
+                .map(|item| Scalar::from_json(&field.key(), item))
+                .collect::<Result<_, _>>()?;
+            let membership = if kind == "in" {
+                Membership::In
+            } else {
+                Membership::Nin
+            };
+            Ok(Filter::Member {
+                field,
+                membership,
+                values,
+            })
+        }
+        "exists" => {
+            allow(&["type", "key"])?;
+            Ok(Filter::Exists { field: field()? })
+        }
+        "and" | "or" => {
+            allow(&["type", "filters"])?;
+            let items = object
+                .get("filters")
+                .and_then(Value::as_array)
+                .ok_or_else(|| wrong(format!("{at} of type {kind} needs \"filters\", a list")))?;
+            let filters = items
+                .iter()
+                .enumerate()
+                .map(|(i, item)| read(item, &format!("{at}.filters[{i}]"), depth + 1, terms))
+                .collect::<Result<_, _>>()?;
+            Ok(if kind == "and" {
+                Filter::And(filters)
+            } else {
+                Filter::Or(filters)
+            })
+        }
+        "not" => {
+            allow(&["type", "filter"])?;
+            let inner = object
+                .get("filter")
+                .ok_or_else(|| wrong(format!("{at} of type not needs a \"filter\"")))?;
+            let inner = read(inner, &format!("{at}.filter"), depth + 1, terms)?;
+            Ok(Filter::Not(Box::new(inner)))
+        }
+        other => Err(wrong(format!(
+            "{at} has the unknown type \"{other}\" (eq, ne, gt, gte, lt, lte, in, nin, exists, and, or, not)"
+        ))),
+    }
+}
+
+fn count(terms: &mut usize, more: usize) -> Result<(), CoreError> {
+    *terms += more;
+    if *terms > Filter::MAX_TERMS {
+        return Err(CoreError::FilterShape {
+            reason: format!("more than {} conditions and values", Filter::MAX_TERMS),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn metadata(value: &Value) -> Metadata {
+        Metadata::from_json(value.as_object().expect("object")).expect("valid")
+    }
+
+    fn passes(filter: Value, document: Value) -> bool {
+        let id = DocumentId::new("d1").expect("valid");
+        Filter::from_json(&filter)
+            .expect("a filter")
+            .matches(&id, &metadata(&document))
+    }
+
+    #[test]
+    fn a_list_matches_if_any_value_does() {
+        let tags = json!({"tags": ["a", "b"]});
+        assert!(passes(
+            json!({"type":"eq","key":"tags","value":"b"}),
+            tags.clone()
+        ));
+        assert!(!passes(
+            json!({"type":"ne","key":"tags","value":"b"}),
+            tags.clone()
+        ));
+        assert!(passes(
+            json!({"type":"in","key":"tags","value":["x","a"]}),
+            tags.clone()
+        ));
+        assert!(!passes(
+            json!({"type":"nin","key":"tags","value":["x","a"]}),
+            tags
+        ));
+    }
+
+    #[test]
+    fn an_absent_field_is_unequal_to_everything_and_in_no_order() {
+        let none = json!({});
+        assert!(passes(
+            json!({"type":"ne","key":"x","value":1}),
+            none.clone()
+        ));
+        assert!(passes(
+            json!({"type":"nin","key":"x","value":[1]}),
+            none.clone()
+        ));
+        assert!(!passes(
+            json!({"type":"lt","key":"x","value":1}),
+            none.clone()
+        ));
+        assert!(!passes(json!({"type":"exists","key":"x"}), none));
+    }
+
+    #[test]
+    fn the_documents_id_can_be_asked_for() {
+        assert!(passes(
+            json!({"type":"eq","key":"id","value":"d1"}),
+            json!({})
+        ));
+        assert!(!passes(
+            json!({"type":"eq","key":"metadata.id","value":"d1"}),
+            json!({})
+        ));
+    }
+
+    #[test]
+    fn connectives_of_nothing_have_their_neutral_value() {
+        assert!(passes(json!({"type":"and","filters":[]}), json!({})));
+        assert!(!passes(json!({"type":"or","filters":[]}), json!({})));
+    }
+
+    #[test]
+    fn malformed_filters_say_where_and_what() {
+        for (bad, expected) in [
+            (json!([]), "must be an object"),
+            (json!({"key":"a"}), "no \"type\""),
+            (json!({"type":"like","key":"a","value":"b"}), "unknown type"),
+            (json!({"type":"eq","value":1}), "needs a \"key\""),
+            (json!({"type":"eq","key":"a"}), "needs a \"value\""),
+            (json!({"type":"eq","key":"a","value":[1]}), "expected true"),
+            (json!({"type":"in","key":"a","value":[]}), "not empty"),
+            (
+                json!({"type":"eq","key":"a","value":1,"x":2}),
+                "unexpected \"x\"",
+            ),
+            (
+                json!({"type":"and","filters":[{"type":"not"}]}),
+                "filter.filters[0]",
+            ),
+        ] {
+            let error = Filter::from_json(&bad).expect_err("refused").to_string();
+            assert!(error.contains(expected), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_filter_is_refused_not_followed() {
+        let mut deep = json!({"type":"exists","key":"a"});
+        for _ in 0..40 {
+            deep = json!({"type":"not","filter":deep});
+        }
+        assert!(Filter::from_json(&deep).is_err());
+        let wide: Vec<i64> = (0..5000).collect();
+        assert!(Filter::from_json(&json!({"type":"in","key":"a","value":wide})).is_err());
+    }
+
+    #[test]
+    fn validation_knows_the_collections_fields() {
+        let mut fields = FieldTypes::default();
+        fields
+            .admit(&metadata(&json!({"year": 2024})))
+            .expect("admitted");
+        let check = |filter: Value| {
+            Filter::from_json(&filter)
+                .expect("a filter")
+                .validate(&fields)
+        };
+        assert!(check(json!({"type":"gt","key":"year","value":2000})).is_ok());
+        assert!(matches!(
+            check(json!({"type":"gt","key":"yeer","value":2000})),
+            Err(CoreError::UnknownField { .. })
+        ));
+        assert!(matches!(
+            check(json!({"type":"eq","key":"year","value":"2000"})),
+            Err(CoreError::FilterType { .. })
+        ));
+        assert!(matches!(
+            check(json!({"type":"gt","key":"id","value":"a"})),
+            Err(CoreError::FilterOperator { .. })
+        ));
+    }
+}

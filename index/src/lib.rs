@@ -1,0 +1,1 @@
+//! The embedded engine: one log and three projections of it.

@@ -1,0 +1,1 @@
+//! A query in, a cited context within an exact budget out.
