@@ -3,6 +3,7 @@
 //! All of them are the caller's fault, because nothing here touches the world.
 
 use crate::fields::FieldType;
+use crate::ids::DocumentId;
 
 /// A value that cannot be one of the house's words.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,6 +34,20 @@ pub enum CoreError {
         end: u64,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A document that cannot be indexed as it is.
+    #[error("document '{id}': {reason}")]
+    Document {
+        /// The document.
+        id: DocumentId,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The same id twice in one batch.
+    #[error("document '{id}' stands twice in one batch: the first was kept, this one was not")]
+    DuplicateId {
+        /// The document.
+        id: DocumentId,
     },
     /// A budget of zero tokens.
     #[error("a budget of 0 tokens leaves room for nothing: ask for at least 1")]

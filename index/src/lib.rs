@@ -1,1 +1,35 @@
-//! The embedded engine: one log and three projections of it.
+//! The embedded engine: one log, and three projections of it.
+//!
+//! This crate answers: *where do documents live, and how are they found
+//! again?* The log is the only truth; the catalog (sled), the text projection
+//! (tantivy) and the vector projection (hnsw_rs) are derived from it, brought
+//! forward on open and rebuilt when damaged. `docs/architecture.md` draws the
+//! picture.
+
+#![deny(missing_docs)]
+
+mod applied;
+mod catalog;
+mod doctor;
+mod engine;
+mod error;
+mod files;
+mod frames;
+mod log;
+mod log_record;
+mod projections;
+mod settings;
+mod store;
+mod text;
+mod vectors;
+mod view;
+
+pub use doctor::{AuditReport, Difference};
+pub use engine::{Engine, NewDocument, PutOutcome};
+pub use error::IndexError;
+pub use projections::Recovery;
+pub use settings::CollectionSettings;
+pub use store::Store;
+pub use view::{
+    Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
+};

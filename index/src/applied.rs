@@ -1,0 +1,18 @@
+//! How far has a projection followed the log?
+
+use cento_core::Sequence;
+use serde::{Deserialize, Serialize};
+
+use crate::log::Position;
+
+/// The last write that a projection holds, and where replay goes on.
+///
+/// A commit has several records: while some of them are applied, `position`
+/// stays before the commit and `sequence` tells which to skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    /// The last record applied.
+    pub(crate) sequence: Sequence,
+    /// A commit boundary with nothing unapplied before it.
+    pub(crate) position: Position,
+}

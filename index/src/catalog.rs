@@ -1,0 +1,376 @@
+//! The catalog: which documents are there, and where in the log?
+//!
+//! A sled tree of small rows: ids, offsets, counts, hashes; never a text, and
+//! never the only copy of anything. Keys:
+//!
+//! ```text
+//! d | document id | 0 | sequence (big-endian)  → Some(first chunk) or None: deleted
+//! c | first chunk number (big-endian)          → Version
+//! m | state, m | format                        → one value each
+//! ```
+//!
+//! Rows are written once. A version that was replaced or deleted keeps its
+//! rows until no view can ask for them.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use cento_core::{ChunkNo, ContentHash, DocumentId, FieldTypes, Sequence};
+use roaring::RoaringTreemap;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::IndexError;
+use crate::applied::Applied;
+use crate::files::{create_dir, remove_dir};
+use crate::log::Position;
+
+/// Written to a fresh catalog; another value means another format.
+const FORMAT: &str = "cento-catalog 1";
+/// sled's default of 1 GiB is meant for a database that is the main one.
+const CACHE_BYTES: u64 = 64 << 20;
+
+const STATE: &[u8] = b"mstate";
+const FORMAT_KEY: &[u8] = b"mformat";
+
+/// What follows from all writes so far; entered with each of them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) applied: Applied,
+    /// The number that the next chunk gets.
+    pub(crate) next_chunk: ChunkNo,
+    pub(crate) fields: FieldTypes,
+}
+
+/// One version of a document, as the log holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Version {
+    pub(crate) sequence: Sequence,
+    /// Where its put record begins.
+    pub(crate) record: Position,
+    /// Length of the encoded outline.
+    pub(crate) outline_bytes: u32,
+    pub(crate) first_chunk: ChunkNo,
+    pub(crate) chunks: u32,
+    pub(crate) content_hash: ContentHash,
+}
+
+impl Version {
+    /// Whether a chunk belongs to it.
+    pub(crate) fn holds(&self, number: ChunkNo) -> bool {
+        (self.first_chunk.0..self.first_chunk.0 + u64::from(self.chunks)).contains(&number.0)
+    }
+}
+
+/// A version that the newest view does not show any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Retired {
+    pub(crate) id: DocumentId,
+    /// The write whose rows are to go.
+    pub(crate) sequence: Sequence,
+    /// The version's first chunk; `None` for a deletion's mark.
+    pub(crate) first_chunk: Option<ChunkNo>,
+    /// The write that retired it.
+    pub(crate) by: Sequence,
+}
+
+/// The catalog of one collection.
+pub(crate) struct Catalog {
+    dir: PathBuf,
+    db: sled::Db,
+}
+
+impl Catalog {
+    /// Opens the catalog in `dir`; one that sled cannot open, or of another
+    /// format, is thrown away, to be filled again from the log.
+    pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
+        let opened = Self::try_open(dir).and_then(|catalog| {
+            catalog.check_format()?;
+            Ok(catalog)
+        });
+        match opened {
+            Ok(catalog) => Ok(catalog),
+            Err(_) => {
+                remove_dir(dir)?;
+                let catalog = Self::try_open(dir)?;
+                catalog.check_format()?;
+                Ok(catalog)
+            }
+        }
+    }
+
+    fn try_open(dir: &Path) -> Result<Self, IndexError> {
+        create_dir(dir)?;
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+        // sled panics on some damaged files instead of returning an error.
+        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|_| failed("sled panicked while opening it"))?
+            .map_err(failed)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            db,
+        })
+    }
+
+    fn check_format(&self) -> Result<(), IndexError> {
+        match self.db.get(FORMAT_KEY).map_err(failed)? {
+            Some(found) if found == FORMAT.as_bytes() => Ok(()),
+            None if self.db.is_empty() => {
+                self.db
+                    .insert(FORMAT_KEY, FORMAT.as_bytes())
+                    .map_err(failed)?;
+                Ok(())
+            }
+            _ => Err(failed("it is of another format")),
+        }
+    }
+
+    /// Throws everything away, to be filled again from the log.
+    pub(crate) fn reset(&self) -> Result<(), IndexError> {
+        self.db.clear().map_err(failed)?;
+        self.check_format()
+    }
+
+    /// What the catalog knows of the collection as a whole.
+    pub(crate) fn state(&self) -> Result<State, IndexError> {
+        Ok(self.value(STATE)?.unwrap_or_default())
+    }
+
+    /// Enters a new version of a document, in one atomic batch.
+    pub(crate) fn put(
+        &self,
+        id: &DocumentId,
+        version: &Version,
+        state: &State,
+    ) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        batch.insert(chunk_key(version.first_chunk).to_vec(), encode(version)?);
+        batch.insert(
+            document_key(id, version.sequence),
+            encode(&Some(version.first_chunk))?,
+        );
+        batch.insert(STATE, encode(state)?);
+        self.db.apply_batch(batch).map_err(failed)
+    }
+
+    /// Marks a document as deleted.
+    pub(crate) fn delete(
+        &self,
+        id: &DocumentId,
+        sequence: Sequence,
+        state: &State,
+    ) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        batch.insert(document_key(id, sequence), encode(&None::<ChunkNo>)?);
+        batch.insert(STATE, encode(state)?);
+        self.db.apply_batch(batch).map_err(failed)
+    }
+
+    /// The version of a document that stood at `at`.
+    pub(crate) fn version(
+        &self,
+        id: &DocumentId,
+        at: Sequence,
+    ) -> Result<Option<Version>, IndexError> {
+        match self.newest_row(id, at)? {
+            Some((_, Some(first_chunk))) => self.version_at(first_chunk),
+            _ => Ok(None),
+        }
+    }
+
+    /// The newest row of a document up to `at`: its sequence, and its first
+    /// chunk unless it is a deletion.
+    pub(crate) fn newest_row(
+        &self,
+        id: &DocumentId,
+        at: Sequence,
+    ) -> Result<Option<(Sequence, Option<ChunkNo>)>, IndexError> {
+        let range = document_key(id, Sequence(0))..=document_key(id, at);
+        match self.db.range(range).next_back() {
+            None => Ok(None),
+            Some(row) => {
+                let (key, value) = row.map_err(failed)?;
+                let (_, sequence) = parse_document_key(&key)?;
+                Ok(Some((sequence, decode(&value)?)))
+            }
+        }
+    }
+
+    /// The version that a chunk belongs to.
+    pub(crate) fn version_of(&self, number: ChunkNo) -> Result<Option<Version>, IndexError> {
+        let mut before = self.db.range(chunk_key(ChunkNo(0))..=chunk_key(number));
+        match before.next_back() {
+            None => Ok(None),
+            Some(row) => {
+                let version: Version = decode(&row.map_err(failed)?.1)?;
+                Ok(Some(version).filter(|version| version.holds(number)))
+            }
+        }
+    }
+
+    fn version_at(&self, first_chunk: ChunkNo) -> Result<Option<Version>, IndexError> {
+        self.value(&chunk_key(first_chunk))
+    }
+
+    /// The documents that stood at `at`, in order of id, after a given one.
+    pub(crate) fn documents(
+        &self,
+        at: Sequence,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<(DocumentId, Version)>, IndexError> {
+        let mut found: Vec<(DocumentId, Version)> = Vec::new();
+        // All rows of one id are adjacent, oldest first: the last one up to
+        // `at` decides.
+        let mut current: Option<(DocumentId, Option<ChunkNo>)> = None;
+        let start = match after {
+            Some(id) => document_key(id, Sequence(u64::MAX)),
+            None => b"d".to_vec(),
+        };
+        for row in self.db.range(start..b"e".to_vec()) {
+            let (key, value) = row.map_err(failed)?;
+            let (id, sequence) = parse_document_key(&key)?;
+            if after == Some(&id) || sequence > at {
+                continue;
+            }
+            if current.as_ref().is_some_and(|(other, _)| *other != id) {
+                self.take_live(current.take(), &mut found)?;
+                if found.len() == limit {
+                    return Ok(found);
+                }
+            }
+            current = Some((id, decode(&value)?));
+        }
+        self.take_live(current, &mut found)?;
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn take_live(
+        &self,
+        row: Option<(DocumentId, Option<ChunkNo>)>,
+        found: &mut Vec<(DocumentId, Version)>,
+    ) -> Result<(), IndexError> {
+        if let Some((id, Some(first_chunk))) = row {
+            let version = self
+                .version_at(first_chunk)?
+                .ok_or_else(|| failed(format!("the version row of '{id}' is missing")))?;
+            found.push((id, version));
+        }
+        Ok(())
+    }
+
+    /// The numbers of all chunks of all documents, and how many documents.
+    ///
+    /// Called on open, when no view exists; rows that none will ask for again
+    /// are erased on the way.
+    pub(crate) fn sweep(&self) -> Result<(RoaringTreemap, u64), IndexError> {
+        let at = Sequence(u64::MAX);
+        let mut live = RoaringTreemap::new();
+        let mut count = 0;
+        let mut previous: Option<(Vec<u8>, DocumentId)> = None;
+        let mut dead_rows = sled::Batch::default();
+        for row in self.db.scan_prefix(b"d") {
+            let (key, _) = row.map_err(failed)?;
+            let (id, _) = parse_document_key(&key)?;
+            if let Some((older, _)) = previous.take().filter(|(_, other)| *other == id) {
+                dead_rows.remove(older);
+            }
+            previous = Some((key.to_vec(), id));
+        }
+        self.db.apply_batch(dead_rows).map_err(failed)?;
+        let mut after = None;
+        loop {
+            let page = self.documents(at, after.as_ref(), 4096)?;
+            for (_, version) in &page {
+                let first = version.first_chunk.0;
+                live.insert_range(first..first + u64::from(version.chunks));
+                count += 1;
+            }
+            match page.last() {
+                Some((id, _)) => after = Some(id.clone()),
+                None => break,
+            }
+        }
+        let mut dead_rows = sled::Batch::default();
+        for row in self.db.scan_prefix(b"c") {
+            let (key, value) = row.map_err(failed)?;
+            let version: Version = decode(&value)?;
+            if !live.contains(version.first_chunk.0) {
+                dead_rows.remove(key);
+            }
+        }
+        self.db.apply_batch(dead_rows).map_err(failed)?;
+        Ok((live, count))
+    }
+
+    /// Erases rows that no view can ask for any more.
+    pub(crate) fn erase(&self, retired: &[Retired]) -> Result<(), IndexError> {
+        let mut batch = sled::Batch::default();
+        for row in retired {
+            batch.remove(document_key(&row.id, row.sequence));
+            if let Some(first_chunk) = row.first_chunk {
+                batch.remove(chunk_key(first_chunk).to_vec());
+            }
+        }
+        self.db.apply_batch(batch).map_err(failed)
+    }
+
+    /// How many version rows there are, those of retired versions included.
+    pub(crate) fn version_rows(&self) -> usize {
+        self.db.scan_prefix(b"c").count()
+    }
+
+    /// Asks sled to write what it holds in memory.
+    pub(crate) fn flush(&self) -> Result<(), IndexError> {
+        self.db.flush().map_err(failed)?;
+        crate::files::sync_dir(&self.dir)
+    }
+
+    fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, IndexError> {
+        match self.db.get(key).map_err(failed)? {
+            Some(bytes) => decode(&bytes).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn document_key(id: &DocumentId, sequence: Sequence) -> Vec<u8> {
+    // Ids have no control characters, so the 0 ends them and keeps their order.
+    let mut key = Vec::with_capacity(id.as_str().len() + 10);
+    key.push(b'd');
+    key.extend_from_slice(id.as_str().as_bytes());
+    key.push(0);
+    key.extend_from_slice(&sequence.0.to_be_bytes());
+    key
+}
+
+fn parse_document_key(key: &[u8]) -> Result<(DocumentId, Sequence), IndexError> {
+    let parsed = key.split_last_chunk::<8>().and_then(|(rest, sequence)| {
+        let id = rest.strip_prefix(b"d")?.strip_suffix(b"\0")?;
+        let id = DocumentId::new(std::str::from_utf8(id).ok()?).ok()?;
+        Some((id, Sequence(u64::from_be_bytes(*sequence))))
+    });
+    parsed.ok_or_else(|| failed("a document's key cannot be read"))
+}
+
+fn chunk_key(number: ChunkNo) -> [u8; 9] {
+    let mut key = [b'c'; 9];
+    key[1..].copy_from_slice(&number.0.to_be_bytes());
+    key
+}
+
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
+    postcard::to_stdvec(value).map_err(failed)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
+    postcard::from_bytes(bytes).map_err(failed)
+}
+
+fn failed(reason: impl ToString) -> IndexError {
+    IndexError::Projection {
+        projection: "catalog",
+        reason: reason.to_string(),
+    }
+}

@@ -1,0 +1,110 @@
+//! What can go wrong in the engine, and whose fault is it?
+
+use std::path::{Path, PathBuf};
+
+use cento_core::{CollectionName, CoreError, DocumentId};
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The caller's fault: a word of the house was misused.
+    #[error(transparent)]
+    Invalid(#[from] CoreError),
+    /// The caller's fault: there is no such collection.
+    #[error("no collection '{name}' here; there is: {known}")]
+    UnknownCollection {
+        /// The name asked for.
+        name: CollectionName,
+        /// The names there are, joined for reading.
+        known: String,
+    },
+    /// The caller's fault: the collection is already there.
+    #[error("collection '{name}' is already there")]
+    CollectionExists {
+        /// The name.
+        name: CollectionName,
+    },
+    /// The caller's fault: there is no such document.
+    #[error("no document '{id}' in this collection")]
+    UnknownDocument {
+        /// The id asked for.
+        id: DocumentId,
+    },
+    /// The caller's fault: the data directory is not there.
+    #[error("no data directory at {path}")]
+    NoDataDirectory {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Nobody's fault: another process owns the data directory.
+    #[error("the data directory {path} is in use by {holder}")]
+    DirectoryInUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who holds it, as the lock file tells.
+        holder: String,
+    },
+    /// A file is of another format or of a newer version than this program.
+    #[error("{path} is not a file that this version can read: expected {expected}, found {found}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// The format and version expected.
+        expected: String,
+        /// What stands there.
+        found: String,
+    },
+    /// Our fault or the disk's: bytes in the middle of the log are not what was
+    /// written. Nothing is dropped silently.
+    #[error("the log is damaged: {path} at byte {offset}: {reason}")]
+    LogDamaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where the damaged frame begins.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Our fault: a projection failed; it can be rebuilt from the log.
+    #[error("the {projection} projection failed: {reason}")]
+    Projection {
+        /// Which of the three.
+        projection: &'static str,
+        /// What its engine said.
+        reason: String,
+    },
+    /// An earlier failure left this engine unable to write; nothing that was
+    /// acknowledged is lost, and opening the directory again recovers it.
+    #[error("writing stopped after an earlier failure: {reason}")]
+    WriterStopped {
+        /// The failure.
+        reason: String,
+    },
+    /// Our fault or the disk's: a file could not be read or written.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried, e.g. "cannot write".
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Shorthand for the many places where a file's error needs the file's name.
+pub(crate) trait IoContext<T> {
+    /// Names what was tried and on which file.
+    fn on(self, action: &'static str, path: &Path) -> Result<T, IndexError>;
+}
+
+impl<T> IoContext<T> for std::io::Result<T> {
+    fn on(self, action: &'static str, path: &Path) -> Result<T, IndexError> {
+        self.map_err(|source| IndexError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}

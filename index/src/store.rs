@@ -1,0 +1,209 @@
+//! Which collections does a data directory hold, and who owns it?
+//!
+//! ```text
+//! DIR/lock                      held by the owning process; says who it is
+//! DIR/collections/NAME/         collection.json, log/, catalog/, text/, vectors/
+//! ```
+//!
+//! One process owns a data directory, readers included. The lock is the
+//! operating system's, so no crash leaves it behind.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cento_core::CollectionName;
+
+use crate::error::IoContext;
+use crate::files::{create_dir, remove_dir, sync_dir};
+use crate::{CollectionSettings, Engine, IndexError, settings};
+
+/// A data directory, owned by this process while it is open.
+pub struct Store {
+    dir: PathBuf,
+    engines: Mutex<HashMap<CollectionName, Arc<Engine>>>,
+    /// Holds the lock until it is dropped.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens a data directory, creating it if it is not there, and takes its
+    /// lock.
+    ///
+    /// # Errors
+    /// [`IndexError::DirectoryInUse`] if another process owns it.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        create_dir(&dir.join("collections"))?;
+        let lock = take_lock(dir)?;
+        let store = Self {
+            dir: dir.to_owned(),
+            engines: Mutex::default(),
+            _lock: lock,
+        };
+        store.remove_leftovers()?;
+        Ok(store)
+    }
+
+    /// Opens a data directory that must be there.
+    ///
+    /// # Errors
+    /// [`IndexError::NoDataDirectory`] if it is not, and as [`Store::open`].
+    pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
+        if dir.join("collections").is_dir() {
+            Self::open(dir)
+        } else {
+            Err(IndexError::NoDataDirectory {
+                path: dir.to_owned(),
+            })
+        }
+    }
+
+    /// Creates a collection.
+    pub fn create(
+        &self,
+        name: &CollectionName,
+        settings: &CollectionSettings,
+    ) -> Result<Arc<Engine>, IndexError> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.collection_dir(name);
+        if dir.exists() {
+            return Err(IndexError::CollectionExists { name: name.clone() });
+        }
+        // Made beside its place, then renamed: a collection is there whole or
+        // not at all.
+        let fresh = self.dir.join("collections").join(format!("{name}{NEW}"));
+        remove_dir(&fresh)?;
+        create_dir(&fresh)?;
+        settings.write(&fresh.join(settings::FILE_NAME))?;
+        fs::rename(&fresh, &dir).on("cannot rename to", &dir)?;
+        sync_dir(&self.dir.join("collections"))?;
+        let engine = Arc::new(Engine::open(&dir, settings.clone())?);
+        engines.insert(name.clone(), Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    /// Opens a collection, or hands out the open one.
+    pub fn collection(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(name) {
+            return Ok(Arc::clone(engine));
+        }
+        let dir = self.existing_dir(name)?;
+        let settings = CollectionSettings::read(&dir.join(settings::FILE_NAME))?;
+        let engine = Arc::new(Engine::open(&dir, settings)?);
+        engines.insert(name.clone(), Arc::clone(&engine));
+        Ok(engine)
+    }
+
+    /// The names of all collections, in order.
+    pub fn collections(&self) -> Result<Vec<CollectionName>, IndexError> {
+        let dir = self.dir.join("collections");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
+            let entry = entry.on("cannot list", &dir)?;
+            if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy()) {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Deletes a collection and everything in it.
+    pub fn delete(&self, name: &CollectionName) -> Result<(), IndexError> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.remove(name);
+        let dir = self.existing_dir(name)?;
+        let doomed = self.dir.join("collections").join(format!("{name}{OLD}"));
+        remove_dir(&doomed)?;
+        fs::rename(&dir, &doomed).on("cannot rename to", &doomed)?;
+        sync_dir(&self.dir.join("collections"))?;
+        remove_dir(&doomed)
+    }
+
+    /// Throws the collection's projections away and makes them anew from the
+    /// log. Nobody may hold the collection's engine.
+    pub fn rebuild(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
+        {
+            let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            engines.remove(name);
+            let dir = self.existing_dir(name)?;
+            for projection in ["catalog", "text", "vectors"] {
+                remove_dir(&dir.join(projection))?;
+            }
+        }
+        self.collection(name)
+    }
+
+    fn collection_dir(&self, name: &CollectionName) -> PathBuf {
+        self.dir.join("collections").join(name.as_str())
+    }
+
+    fn existing_dir(&self, name: &CollectionName) -> Result<PathBuf, IndexError> {
+        let dir = self.collection_dir(name);
+        if dir.join(settings::FILE_NAME).is_file() {
+            return Ok(dir);
+        }
+        let known = self.collections()?;
+        let known: Vec<&str> = known.iter().map(CollectionName::as_str).collect();
+        Err(IndexError::UnknownCollection {
+            name: name.clone(),
+            known: if known.is_empty() {
+                "none yet".to_owned()
+            } else {
+                known.join(", ")
+            },
+        })
+    }
+
+    /// Removes what a crash left of a collection half made or half deleted.
+    fn remove_leftovers(&self) -> Result<(), IndexError> {
+        let dir = self.dir.join("collections");
+        for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
+            let path = entry.on("cannot list", &dir)?.path();
+            let name = path.to_string_lossy();
+            if name.ends_with(NEW) || name.ends_with(OLD) {
+                remove_dir(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Endings that no collection's name can have.
+const NEW: &str = ".new";
+const OLD: &str = ".old";
+
+fn take_lock(dir: &Path) -> Result<File, IndexError> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .on("cannot open", &path)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            let holder = holder.trim();
+            return Err(IndexError::DirectoryInUse {
+                path: dir.to_owned(),
+                holder: if holder.is_empty() {
+                    "another process".to_owned()
+                } else {
+                    holder.to_owned()
+                },
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(source).on("cannot lock", &path),
+    }
+    let note = format!("cento-lock 1: process {}\n", std::process::id());
+    file.set_len(0)
+        .and_then(|()| file.write_all(note.as_bytes()))
+        .on("cannot write", &path)?;
+    Ok(file)
+}

@@ -1,0 +1,406 @@
+//! The text projection: which chunks share words with a query, and which pass
+//! a filter?
+//!
+//! A tantivy index with one document a chunk. Title and heading path are
+//! fields of their own with a low weight: inside the body they would give
+//! boilerplate a premium. Metadata is one JSON fast field. Nothing is stored,
+//! only indexed; tantivy's own document ids never leave this file.
+
+mod analyzer;
+mod filter;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cento_core::{Bm25Score, ChunkNo, DocumentId, Filter, Metadata, Scalar};
+use roaring::RoaringTreemap;
+use tantivy::collector::TopDocs;
+use tantivy::collector::sort_key::{SortBySimilarityScore, SortByStaticFastValue};
+use tantivy::indexer::LogMergePolicy;
+use tantivy::query::doc_predicate_query::{DocPredicateQuery, FunctionPredicate};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery,
+};
+use tantivy::schema::{
+    FAST, Field, INDEXED, IndexRecordOption, JsonObjectOptions, OwnedValue, STRING, Schema,
+    TextFieldIndexing, TextOptions,
+};
+use tantivy::{
+    Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, SegmentReader, TantivyDocument,
+    Term,
+};
+
+use crate::IndexError;
+use crate::applied::Applied;
+use crate::files::{create_dir, remove_dir};
+use crate::log_record::Put;
+
+/// What a match in the title or a heading counts, against 1 in the body.
+/// Chosen low by the reasons of decision 0004; not tuned yet.
+const TITLE_BOOST: f32 = 0.3;
+const HEADINGS_BOOST: f32 = 0.3;
+
+/// Memory of one indexing thread; tantivy's least is 15 MB.
+const ARENA_BYTES: usize = 48 << 20;
+/// Segments with a larger share of deleted documents are merged.
+const DELETED_RATIO: f32 = 0.25;
+
+#[derive(Clone, Copy)]
+struct Fields {
+    chunk: Field,
+    document: Field,
+    body: Field,
+    title: Field,
+    headings: Field,
+    metadata: Field,
+}
+
+/// The writer's side of the projection.
+pub(crate) struct Text {
+    dir: PathBuf,
+    index: Index,
+    reader: IndexReader,
+    fields: Fields,
+    /// Made at the first write: readers need no threads and no arenas.
+    writer: Option<IndexWriter>,
+}
+
+impl Text {
+    /// Opens the projection in `dir`; one that tantivy cannot open, or with
+    /// another schema, is thrown away, to be filled again from the log.
+    pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
+        match Self::try_open(dir) {
+            Ok(text) => Ok(text),
+            Err(_) => {
+                remove_dir(dir)?;
+                Self::try_open(dir)
+            }
+        }
+    }
+
+    fn try_open(dir: &Path) -> Result<Self, IndexError> {
+        create_dir(dir)?;
+        let (schema, fields) = schema();
+        let directory = tantivy::directory::MmapDirectory::open(dir).map_err(failed)?;
+        let index = Index::open_or_create(directory, schema).map_err(failed)?;
+        index
+            .tokenizers()
+            .register(analyzer::ANALYZER, analyzer::analyzer());
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()
+            .map_err(failed)?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            index,
+            reader,
+            fields,
+            writer: None,
+        })
+    }
+
+    /// How far the index has followed the log, as its last commit says.
+    pub(crate) fn applied(&self) -> Applied {
+        self.index
+            .load_metas()
+            .ok()
+            .and_then(|metas| metas.payload)
+            .and_then(|payload| serde_json::from_str(&payload).ok())
+            .unwrap_or_default()
+    }
+
+    /// Throws everything away, to be filled again from the log.
+    pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
+        self.writer = None;
+        remove_dir(&self.dir)?;
+        *self = Self::try_open(&self.dir)?;
+        Ok(())
+    }
+
+    /// Replaces a document's chunks.
+    pub(crate) fn put(&mut self, put: &Put) -> Result<(), IndexError> {
+        let fields = self.fields;
+        let outline = &put.outline;
+        let metadata = metadata_value(&outline.metadata);
+        self.delete(&outline.id)?;
+        let writer = self.writer()?;
+        for (ordinal, entry) in outline.chunks.iter().enumerate() {
+            let body = entry.span.slice(&put.text)?;
+            let mut row = TantivyDocument::new();
+            row.add_u64(fields.chunk, outline.first_chunk.0 + ordinal as u64);
+            row.add_text(fields.document, outline.id.as_str());
+            row.add_text(fields.body, body);
+            row.add_text(fields.title, &outline.title);
+            for heading in outline.heading_path(entry) {
+                row.add_text(fields.headings, heading);
+            }
+            if let Some(metadata) = &metadata {
+                row.add_field_value(fields.metadata, metadata);
+            }
+            writer.add_document(row).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a document's chunks.
+    pub(crate) fn delete(&mut self, id: &DocumentId) -> Result<(), IndexError> {
+        let term = Term::from_field_text(self.fields.document, id.as_str());
+        self.writer()?.delete_term(term);
+        Ok(())
+    }
+
+    /// Commits what was written and returns what a query may see from now on.
+    pub(crate) fn publish(&mut self, applied: Applied) -> Result<TextView, IndexError> {
+        if let Some(writer) = &mut self.writer {
+            let payload = serde_json::to_string(&applied).map_err(failed)?;
+            let mut commit = writer.prepare_commit().map_err(failed)?;
+            commit.set_payload(&payload);
+            commit.commit().map_err(failed)?;
+            self.reader.reload().map_err(failed)?;
+        }
+        Ok(TextView {
+            searcher: self.reader.searcher(),
+            fields: self.fields,
+            analyzer: Arc::new(Mutex::new(analyzer::analyzer())),
+        })
+    }
+
+    /// Ends the writer's threads, waiting for merges under way.
+    pub(crate) fn finish_merges(&mut self) -> Result<(), IndexError> {
+        match self.writer.take() {
+            Some(writer) => writer.wait_merging_threads().map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    fn writer(&mut self) -> Result<&mut IndexWriter, IndexError> {
+        if self.writer.is_none() {
+            let threads =
+                std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+            let writer = self
+                .index
+                .writer_with_num_threads(threads, threads * ARENA_BYTES)
+                .map_err(failed)?;
+            let mut policy = LogMergePolicy::default();
+            policy.set_del_docs_ratio_before_merge(DELETED_RATIO);
+            writer.set_merge_policy(Box::new(policy));
+            self.writer = Some(writer);
+        }
+        self.writer
+            .as_mut()
+            .ok_or_else(|| failed("it has no writer"))
+    }
+}
+
+/// What a query sees of the texts.
+#[derive(Clone)]
+pub(crate) struct TextView {
+    searcher: Searcher,
+    fields: Fields,
+    analyzer: Arc<Mutex<tantivy::tokenizer::TextAnalyzer>>,
+}
+
+/// The weight of a query's words.
+pub(crate) struct Information(pub(crate) f32);
+
+impl TextView {
+    /// The `depth` best allowed chunks by BM25, ties by chunk number, and the
+    /// summed idf of the query's distinct terms.
+    pub(crate) fn best(
+        &self,
+        text: &str,
+        allowed: Option<&Arc<RoaringTreemap>>,
+        depth: usize,
+    ) -> Result<(Vec<(ChunkNo, Bm25Score)>, Information), IndexError> {
+        let terms = self.terms(text);
+        let information = self.information(&terms)?;
+        if terms.is_empty() || depth == 0 {
+            return Ok((Vec::new(), information));
+        }
+        let words = self.words_query(&terms);
+        let query: Box<dyn Query> = match allowed {
+            None => words,
+            Some(allowed) => {
+                let gate = BoostQuery::new(Box::new(gate(allowed)), 0.0);
+                Box::new(BooleanQuery::new(vec![
+                    (Occur::Must, words),
+                    (Occur::Must, Box::new(gate)),
+                ]))
+            }
+        };
+        Ok((self.top(query.as_ref(), depth)?, information))
+    }
+
+    /// BM25 of given chunks, by number; chunks that share no word are absent.
+    pub(crate) fn scores(
+        &self,
+        text: &str,
+        chunks: &[ChunkNo],
+    ) -> Result<BTreeMap<ChunkNo, Bm25Score>, IndexError> {
+        let terms = self.terms(text);
+        if terms.is_empty() || chunks.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let numbers = chunks
+            .iter()
+            .map(|number| Term::from_field_u64(self.fields.chunk, number.0));
+        let these = ConstScoreQuery::new(Box::new(TermSetQuery::new(numbers)), 0.0);
+        let query = BooleanQuery::new(vec![
+            (Occur::Must, Box::new(these)),
+            (Occur::Must, self.words_query(&terms)),
+        ]);
+        Ok(self.top(&query, chunks.len())?.into_iter().collect())
+    }
+
+    /// The numbers of the chunks that pass a validated filter.
+    pub(crate) fn allowed(&self, filter: &Filter) -> Result<RoaringTreemap, IndexError> {
+        let mut numbers = RoaringTreemap::new();
+        for segment in self.searcher.segment_readers() {
+            let passing =
+                filter::evaluate(filter, segment, self.fields.document).map_err(failed)?;
+            let chunk = chunk_column(segment).map_err(failed)?;
+            for doc in passing.iter().filter(|&doc| !segment.is_deleted(doc)) {
+                numbers.extend(chunk.values_for_doc(doc));
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The numbers of all chunks in the index, for the audit.
+    pub(crate) fn chunks(&self) -> Result<Vec<ChunkNo>, IndexError> {
+        let mut numbers = Vec::new();
+        for segment in self.searcher.segment_readers() {
+            let chunk = chunk_column(segment).map_err(failed)?;
+            for doc in segment.doc_ids_alive() {
+                numbers.extend(chunk.values_for_doc(doc).map(ChunkNo));
+            }
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    fn terms(&self, text: &str) -> Vec<String> {
+        let mut analyzer = self.analyzer.lock().unwrap_or_else(PoisonError::into_inner);
+        analyzer::terms(&mut analyzer, text)
+    }
+
+    /// Σ ln(1 + (N - n + 0.5) / (n + 0.5)), the idf of BM25 as tantivy and
+    /// Lucene have it, over the body; a term that no chunk has counts most.
+    fn information(&self, terms: &[String]) -> Result<Information, IndexError> {
+        let documents: u64 = self
+            .searcher
+            .segment_readers()
+            .iter()
+            .map(|segment| u64::from(segment.max_doc()))
+            .sum();
+        let mut sum = 0.0;
+        for term in terms {
+            let term = Term::from_field_text(self.fields.body, term);
+            let with_term = self.searcher.doc_freq(&term).map_err(failed)?;
+            let without = documents.saturating_sub(with_term) as f32;
+            sum += (1.0 + (without + 0.5) / (with_term as f32 + 0.5)).ln();
+        }
+        Ok(Information(sum))
+    }
+
+    fn words_query(&self, terms: &[String]) -> Box<dyn Query> {
+        let weighed = [
+            (self.fields.body, 1.0),
+            (self.fields.title, TITLE_BOOST),
+            (self.fields.headings, HEADINGS_BOOST),
+        ];
+        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
+        for text in terms {
+            for (field, boost) in weighed {
+                let term = Term::from_field_text(field, text);
+                let query: Box<dyn Query> =
+                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));
+                let query = if boost == 1.0 {
+                    query
+                } else {
+                    Box::new(BoostQuery::new(query, boost))
+                };
+                clauses.push((Occur::Should, query));
+            }
+        }
+        Box::new(BooleanQuery::new(clauses))
+    }
+
+    fn top(
+        &self,
+        query: &dyn Query,
+        depth: usize,
+    ) -> Result<Vec<(ChunkNo, Bm25Score)>, IndexError> {
+        let by_chunk = SortByStaticFastValue::<u64>::for_field("chunk");
+        let collector = TopDocs::with_limit(depth)
+            .order_by(((SortBySimilarityScore, Order::Desc), (by_chunk, Order::Asc)));
+        let found = self.searcher.search(query, &collector).map_err(failed)?;
+        Ok(found
+            .into_iter()
+            .filter_map(|((score, number), _)| Some((ChunkNo(number?), Bm25Score(score))))
+            .collect())
+    }
+}
+
+/// A query that lets allowed chunks through.
+fn gate(allowed: &Arc<RoaringTreemap>) -> DocPredicateQuery {
+    let allowed = Arc::clone(allowed);
+    DocPredicateQuery::from(FunctionPredicate::from(move |segment: &SegmentReader| {
+        let chunk = chunk_column(segment)?;
+        let allowed = Arc::clone(&allowed);
+        Ok(move |doc: tantivy::DocId| {
+            chunk
+                .values_for_doc(doc)
+                .any(|number| allowed.contains(number))
+        })
+    }))
+}
+
+fn chunk_column(segment: &SegmentReader) -> tantivy::Result<tantivy::columnar::Column<u64>> {
+    segment.fast_fields().u64("chunk")
+}
+
+fn schema() -> (Schema, Fields) {
+    let words = TextOptions::default().set_indexing_options(
+        TextFieldIndexing::default()
+            .set_tokenizer(analyzer::ANALYZER)
+            .set_index_option(IndexRecordOption::WithFreqs),
+    );
+    let mut schema = Schema::builder();
+    let fields = Fields {
+        chunk: schema.add_u64_field("chunk", FAST | INDEXED),
+        document: schema.add_text_field("document", STRING),
+        body: schema.add_text_field("body", words.clone()),
+        title: schema.add_text_field("title", words.clone()),
+        headings: schema.add_text_field("headings", words),
+        metadata: schema.add_json_field("metadata", JsonObjectOptions::default().set_fast("raw")),
+    };
+    (schema.build(), fields)
+}
+
+/// Metadata as tantivy's JSON value; numbers always as doubles, so that a
+/// field has one column type.
+fn metadata_value(metadata: &Metadata) -> Option<OwnedValue> {
+    if metadata.is_empty() {
+        return None;
+    }
+    let scalar = |scalar: &Scalar| match scalar {
+        Scalar::Boolean(value) => OwnedValue::Bool(*value),
+        Scalar::Number(value) => OwnedValue::F64(*value),
+        Scalar::Text(value) => OwnedValue::Str(value.clone()),
+    };
+    let fields = metadata.iter().map(|(field, value)| {
+        let values = value.scalars().iter().map(scalar).collect();
+        (field.to_owned(), OwnedValue::Array(values))
+    });
+    Some(OwnedValue::Object(fields.collect()))
+}
+
+fn failed(reason: impl ToString) -> IndexError {
+    IndexError::Projection {
+        projection: "text",
+        reason: reason.to_string(),
+    }
+}

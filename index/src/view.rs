@@ -1,0 +1,431 @@
+//! What does one query see, from beginning to end?
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cento_core::chunk::chunk_ids;
+use cento_core::{
+    Bm25Score, ByteSpan, ChunkId, ChunkNo, ContentHash, CosineScore, Document, DocumentId,
+    FieldTypes, Filter, Metadata, Sequence, TextHash,
+};
+use roaring::RoaringTreemap;
+
+use crate::IndexError;
+use crate::catalog::{Catalog, Version};
+use crate::log::{Log, Position};
+use crate::log_record::{Outline, PUT_HEAD_BYTES, decode_outline};
+use crate::text::TextView;
+use crate::vectors::VectorSet;
+
+/// The chunks that a filter lets through, at one view.
+#[derive(Debug, Clone)]
+pub struct Allowed(Arc<RoaringTreemap>);
+
+impl Allowed {
+    /// How many chunks pass.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether none passes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// How much a view holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Live documents.
+    pub documents: u64,
+    /// Live chunks.
+    pub chunks: u64,
+}
+
+/// What the lexical leg found.
+#[derive(Debug, Clone)]
+pub struct LexicalHits {
+    /// Best first; ties by ChunkNo. A chunk that shares no term is absent.
+    pub hits: Vec<(ChunkNo, Bm25Score)>,
+    /// The sum of the idf of the query's distinct terms, unseen ones included: how much information the
+    /// query carries. 0 for a query without a term.
+    pub information: f32,
+}
+
+/// What the dense leg found.
+#[derive(Debug, Clone)]
+pub struct DenseHits {
+    /// Best first; ties by ChunkNo.
+    pub hits: Vec<(ChunkNo, CosineScore)>,
+    /// Whether every allowed vector was compared.
+    pub exact: bool,
+}
+
+/// What the log keeps of a document beside its text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredOutline {
+    /// Its id.
+    pub id: DocumentId,
+    /// The write that made this version.
+    pub sequence: Sequence,
+    /// Its title.
+    pub title: String,
+    /// Where it came from.
+    pub source: Option<String>,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// Identity of what it was made from.
+    pub content_hash: ContentHash,
+    /// Length of its canonical text in bytes.
+    pub text_bytes: u64,
+    /// How many chunks it has.
+    pub chunks: u32,
+}
+
+/// A document with its text and chunks.
+#[derive(Debug, Clone)]
+pub struct StoredDocument {
+    /// Everything but text and chunks.
+    pub outline: Arc<StoredOutline>,
+    /// The document as it was put.
+    pub document: Document,
+    /// Its chunks, in order.
+    pub chunks: Vec<StoredChunk>,
+}
+
+/// A chunk as the log keeps it; its text has been checked against its hash.
+#[derive(Debug, Clone)]
+pub struct StoredChunk {
+    /// Its number in the engine.
+    pub number: ChunkNo,
+    /// Its public id.
+    pub id: ChunkId,
+    /// Its document.
+    pub document: Arc<StoredOutline>,
+    /// Its place among the document's chunks, from 0.
+    pub ordinal: u32,
+    /// Its bytes in the canonical text.
+    pub span: ByteSpan,
+    /// 1-based line of the canonical text on which it begins.
+    pub line: u32,
+    /// Headings above it, outermost first.
+    pub heading_path: Vec<String>,
+    /// Identity of its text.
+    pub hash: TextHash,
+    /// Its text.
+    pub text: String,
+}
+
+/// One consistent state of a collection: text, vectors, catalog and deletions
+/// at one sequence. Holding it keeps that state readable.
+pub struct View {
+    parts: ViewParts,
+    /// Filters evaluated so far, by their written form.
+    filters: Mutex<HashMap<String, Allowed>>,
+}
+
+/// What a view is made of.
+pub(crate) struct ViewParts {
+    pub(crate) sequence: Sequence,
+    pub(crate) fields: FieldTypes,
+    pub(crate) documents: u64,
+    pub(crate) live: Arc<RoaringTreemap>,
+    pub(crate) text: TextView,
+    pub(crate) vectors: VectorSet,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) log: Arc<Log>,
+}
+
+/// A view remembers so many filters; one more empties the memory.
+const MAX_FILTERS: usize = 64;
+
+impl View {
+    pub(crate) fn new(parts: ViewParts) -> Self {
+        Self {
+            parts,
+            filters: Mutex::default(),
+        }
+    }
+
+    /// The last write that the view shows.
+    pub fn sequence(&self) -> Sequence {
+        self.parts.sequence
+    }
+
+    /// The metadata fields and their types.
+    pub fn fields(&self) -> &FieldTypes {
+        &self.parts.fields
+    }
+
+    /// How much it holds.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            documents: self.parts.documents,
+            chunks: self.parts.live.len(),
+        }
+    }
+
+    /// Validates and evaluates a filter; the answer is kept for the next time.
+    ///
+    /// # Errors
+    /// [`IndexError::Invalid`] for an unknown field, a value of another type,
+    /// or an operator that the field has not.
+    pub fn allowed(&self, filter: &Filter) -> Result<Allowed, IndexError> {
+        filter.validate(&self.parts.fields)?;
+        let key = format!("{filter:?}");
+        let known = {
+            let filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+            filters.get(&key).cloned()
+        };
+        if let Some(allowed) = known {
+            return Ok(allowed);
+        }
+        let allowed = Allowed(Arc::new(self.parts.text.allowed(filter)?));
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if filters.len() >= MAX_FILTERS {
+            filters.clear();
+        }
+        filters.insert(key, allowed.clone());
+        Ok(allowed)
+    }
+
+    /// The lexical leg: the `depth` best chunks by BM25.
+    pub fn lexical(
+        &self,
+        query: &str,
+        allowed: Option<&Allowed>,
+        depth: usize,
+    ) -> Result<LexicalHits, IndexError> {
+        let allowed = allowed.map(|allowed| &allowed.0);
+        let (hits, information) = self.parts.text.best(query, allowed, depth)?;
+        Ok(LexicalHits {
+            hits,
+            information: information.0,
+        })
+    }
+
+    /// BM25 of given chunks, in their order; 0 where no term is shared.
+    pub fn lexical_scores(
+        &self,
+        query: &str,
+        chunks: &[ChunkNo],
+    ) -> Result<Vec<Bm25Score>, IndexError> {
+        let scores = self.parts.text.scores(query, chunks)?;
+        Ok(chunks
+            .iter()
+            .map(|number| scores.get(number).copied().unwrap_or(Bm25Score(0.0)))
+            .collect())
+    }
+
+    /// The dense leg: the `depth` nearest chunks by cosine to a query vector of
+    /// unit length. A zero vector finds nothing, and a chunk without a
+    /// direction is not found.
+    pub fn dense(
+        &self,
+        vector: &[f32],
+        allowed: Option<&Allowed>,
+        depth: usize,
+    ) -> Result<DenseHits, IndexError> {
+        if vector.iter().all(|&x| x == 0.0) {
+            return Ok(DenseHits {
+                hits: Vec::new(),
+                exact: true,
+            });
+        }
+        let allowed = allowed.map_or(&self.parts.live, |allowed| &allowed.0);
+        let (hits, exact) = self.parts.vectors.nearest(vector, allowed, depth);
+        Ok(DenseHits { hits, exact })
+    }
+
+    /// Cosines of given chunks, in their order; 0 for a chunk without a
+    /// direction.
+    pub fn dense_scores(
+        &self,
+        vector: &[f32],
+        chunks: &[ChunkNo],
+    ) -> Result<Vec<CosineScore>, IndexError> {
+        let cosine = |&number| self.parts.vectors.cosine(vector, number);
+        Ok(chunks
+            .iter()
+            .map(|number| cosine(number).unwrap_or(CosineScore(0.0)))
+            .collect())
+    }
+
+    /// Chunks with their texts, in the order asked for.
+    ///
+    /// # Errors
+    /// [`IndexError::LogDamaged`] if a text is not what was indexed.
+    pub fn chunks(&self, numbers: &[ChunkNo]) -> Result<Vec<StoredChunk>, IndexError> {
+        let mut opened: HashMap<Sequence, OpenedDocument> = HashMap::new();
+        numbers
+            .iter()
+            .map(|&number| {
+                let version = self.version_of(number)?;
+                let document = match opened.entry(version.sequence) {
+                    std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                    std::collections::hash_map::Entry::Vacant(entry) => {
+                        entry.insert(self.open(&version)?)
+                    }
+                };
+                let ordinal = number.0 - version.first_chunk.0;
+                self.chunk(document, ordinal as usize)
+            })
+            .collect()
+    }
+
+    /// The canonical text at a span of the document that `chunk` belongs to.
+    pub fn text(&self, chunk: &StoredChunk, span: ByteSpan) -> Result<String, IndexError> {
+        let version = self.version_of(chunk.number)?;
+        if span.end > chunk.document.text_bytes {
+            return Err(IndexError::Invalid(cento_core::CoreError::Span {
+                start: span.start,
+                end: span.end,
+                reason: "it runs past the end of the document",
+            }));
+        }
+        self.read_text(&version, span)
+    }
+
+    /// One document, with its text and chunks.
+    pub fn document(&self, id: &DocumentId) -> Result<Option<StoredDocument>, IndexError> {
+        let Some(version) = self.parts.catalog.version(id, self.parts.sequence)? else {
+            return Ok(None);
+        };
+        let opened = self.open(&version)?;
+        let chunks = (0..opened.outline.chunks.len())
+            .map(|ordinal| self.chunk(&opened, ordinal))
+            .collect::<Result<_, _>>()?;
+        let whole = ByteSpan {
+            start: 0,
+            end: opened.outline.text_bytes,
+        };
+        let text = self.read_text(&version, whole)?;
+        let stored = opened.stored;
+        let document = Document {
+            id: stored.id.clone(),
+            title: stored.title.clone(),
+            source: stored.source.clone(),
+            metadata: stored.metadata.clone(),
+            content_hash: stored.content_hash,
+            text,
+        };
+        Ok(Some(StoredDocument {
+            outline: stored,
+            document,
+            chunks,
+        }))
+    }
+
+    /// Documents in order of id, after a given one, `limit` of them at most.
+    pub fn documents(
+        &self,
+        after: Option<&DocumentId>,
+        limit: usize,
+    ) -> Result<Vec<StoredOutline>, IndexError> {
+        let page = self
+            .parts
+            .catalog
+            .documents(self.parts.sequence, after, limit)?;
+        page.iter()
+            .map(|(_, version)| Ok(Arc::unwrap_or_clone(self.open(version)?.stored)))
+            .collect()
+    }
+
+    pub(crate) fn text_view(&self) -> &TextView {
+        &self.parts.text
+    }
+
+    pub(crate) fn vectors(&self) -> &VectorSet {
+        &self.parts.vectors
+    }
+
+    pub(crate) fn live(&self) -> &RoaringTreemap {
+        &self.parts.live
+    }
+
+    fn version_of(&self, number: ChunkNo) -> Result<Version, IndexError> {
+        let found = self.parts.catalog.version_of(number)?;
+        found.ok_or_else(|| IndexError::Projection {
+            projection: "catalog",
+            reason: format!("it does not know chunk {number}; rebuild it"),
+        })
+    }
+
+    fn open(&self, version: &Version) -> Result<OpenedDocument, IndexError> {
+        // The outline's length and checksum stand before it.
+        let at = Position {
+            offset: version.record.offset + PUT_HEAD_BYTES - 8,
+            ..version.record
+        };
+        let bytes = self
+            .parts
+            .log
+            .read(at, version.outline_bytes as usize + 8)?;
+        let outline = decode_outline(&bytes).ok_or_else(|| {
+            self.parts
+                .log
+                .damaged(at, "a document's outline does not match its checksum")
+        })?;
+        let hashes: Vec<TextHash> = outline.chunks.iter().map(|entry| entry.hash).collect();
+        Ok(OpenedDocument {
+            version: *version,
+            ids: chunk_ids(&outline.id, &hashes),
+            stored: Arc::new(StoredOutline {
+                id: outline.id.clone(),
+                sequence: version.sequence,
+                title: outline.title.clone(),
+                source: outline.source.clone(),
+                metadata: outline.metadata.clone(),
+                content_hash: outline.content_hash,
+                text_bytes: outline.text_bytes,
+                chunks: version.chunks,
+            }),
+            outline,
+        })
+    }
+
+    fn chunk(&self, document: &OpenedDocument, ordinal: usize) -> Result<StoredChunk, IndexError> {
+        let version = &document.version;
+        let wrong = |reason| self.parts.log.damaged(version.record, reason);
+        let (entry, id) = document
+            .outline
+            .chunks
+            .get(ordinal)
+            .zip(document.ids.get(ordinal))
+            .ok_or_else(|| wrong("a document's outline lacks a chunk"))?;
+        let text = self.read_text(version, entry.span)?;
+        if TextHash::of(&text) != entry.hash {
+            return Err(wrong("a chunk's text does not match its hash"));
+        }
+        Ok(StoredChunk {
+            number: ChunkNo(version.first_chunk.0 + ordinal as u64),
+            id: id.clone(),
+            document: Arc::clone(&document.stored),
+            ordinal: ordinal as u32,
+            span: entry.span,
+            line: entry.line,
+            heading_path: document.outline.heading_path(entry).to_vec(),
+            hash: entry.hash,
+            text,
+        })
+    }
+
+    fn read_text(&self, version: &Version, span: ByteSpan) -> Result<String, IndexError> {
+        let text_begins = version.record.offset + PUT_HEAD_BYTES + u64::from(version.outline_bytes);
+        let at = Position {
+            offset: text_begins + span.start,
+            ..version.record
+        };
+        let bytes = self.parts.log.read(at, span.len() as usize)?;
+        String::from_utf8(bytes)
+            .map_err(|_| self.parts.log.damaged(at, "a document's text is no UTF-8"))
+    }
+}
+
+/// A document's outline, read from the log.
+struct OpenedDocument {
+    version: Version,
+    outline: Outline,
+    stored: Arc<StoredOutline>,
+    ids: Vec<ChunkId>,
+}
