@@ -1,1 +1,15 @@
 //! Texts in, vectors out.
+//!
+//! This crate answers: *where in the space of meaning does a text stand?* The
+//! model is a static one, embedded in the binary: a table of token vectors in
+//! Model2Vec's format, so that nothing has to be installed and a text takes
+//! microseconds. `data/models/` holds it, with the recipe that made it.
+
+#![deny(missing_docs)]
+
+mod embedder;
+mod error;
+mod static_model;
+
+pub use embedder::{Contract, Embedder};
+pub use error::EmbedError;

@@ -1,0 +1,125 @@
+//! Small documents with toy vectors, and questions that every test asks.
+
+use std::sync::Arc;
+
+use cento_core::{
+    ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, Filter, Metadata,
+};
+use cento_index::{CollectionSettings, Engine, NewDocument, PutOutcome, Store, View};
+use serde_json::{Value, json};
+
+pub(crate) const DIMENSIONS: usize = 8;
+
+pub(crate) fn name() -> CollectionName {
+    CollectionName::new("docs").unwrap()
+}
+
+pub(crate) fn settings() -> CollectionSettings {
+    CollectionSettings {
+        embedder: "toy".to_owned(),
+        dimensions: DIMENSIONS,
+        chunking: "sentences".to_owned(),
+    }
+}
+
+pub(crate) fn id(text: &str) -> DocumentId {
+    DocumentId::new(text).unwrap()
+}
+
+/// A vector that depends on the words of a text alone.
+pub(crate) fn embed(text: &str) -> Vec<f32> {
+    let mut vector = vec![0.0_f32; DIMENSIONS];
+    for word in text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+    {
+        let hash = blake3_of(&word.to_lowercase());
+        vector[hash[0] as usize % DIMENSIONS] += f32::from(hash[1]) - 127.5;
+    }
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if length > 0.0 {
+        vector.iter_mut().for_each(|x| *x /= length);
+    }
+    vector
+}
+
+fn blake3_of(word: &str) -> [u8; 2] {
+    let hash = ContentHash::of([word.as_bytes()]).to_hex();
+    let byte = |at| u8::from_str_radix(&hash[at..at + 2], 16).unwrap();
+    [byte(0), byte(2)]
+}
+
+/// A document with one chunk a sentence.
+pub(crate) fn document(name: &str, text: &str, metadata: &Value) -> NewDocument {
+    let mut chunks = Vec::new();
+    let mut vectors = Vec::new();
+    let mut start = 0;
+    for sentence in text.split_inclusive(". ") {
+        let end = start + sentence.trim_end().len();
+        chunks.push(Chunk {
+            span: ByteSpan::new(start as u64, end as u64).unwrap(),
+            heading_path: vec!["Handbook".to_owned()],
+            line: 1,
+        });
+        vectors.push(embed(&text[start..end]));
+        start += sentence.len();
+    }
+    NewDocument {
+        document: Document {
+            id: id(name),
+            title: format!("Title of {name}"),
+            source: Some(format!("/corpus/{name}")),
+            metadata: Metadata::from_json(metadata.as_object().unwrap()).unwrap(),
+            text: text.to_owned(),
+            content_hash: ContentHash::of([text.as_bytes()]),
+        },
+        chunks,
+        vectors,
+    }
+}
+
+pub(crate) fn put(engine: &Engine, batch: Vec<NewDocument>) {
+    for outcome in engine.put(batch).unwrap() {
+        assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
+    }
+}
+
+pub(crate) fn filter(value: &Value) -> Filter {
+    Filter::from_json(value).unwrap()
+}
+
+pub(crate) fn by_id(name: &str) -> Filter {
+    filter(&json!({"type": "eq", "key": "id", "value": name}))
+}
+
+/// The texts that each leg finds for a query, filtered to one document.
+pub(crate) fn found_in(view: &View, query: &str, name: &str) -> (Vec<String>, Vec<String>) {
+    let allowed = view.allowed(&by_id(name)).unwrap();
+    let lexical = view.lexical(query, Some(&allowed), 10).unwrap();
+    let dense = view.dense(&embed(query), Some(&allowed), 10).unwrap();
+    let texts = |numbers: Vec<ChunkNo>| -> Vec<String> {
+        let chunks = view.chunks(&numbers).unwrap();
+        chunks.into_iter().map(|chunk| chunk.text).collect()
+    };
+    (
+        texts(lexical.hits.iter().map(|hit| hit.0).collect()),
+        texts(dense.hits.iter().map(|hit| hit.0).collect()),
+    )
+}
+
+pub(crate) fn create(dir: &std::path::Path) -> (Store, Arc<Engine>) {
+    let store = Store::open(dir).unwrap();
+    let engine = store.create(&name(), &settings()).unwrap();
+    (store, engine)
+}
+
+pub(crate) fn reopen(dir: &std::path::Path) -> (Store, Arc<Engine>) {
+    let store = Store::open_existing(dir).unwrap();
+    let engine = store.collection(&name()).unwrap();
+    (store, engine)
+}
+
+pub(crate) fn assert_clean(engine: &Engine) {
+    let report = engine.audit().unwrap();
+    assert!(report.is_clean(), "{report:?}");
+}

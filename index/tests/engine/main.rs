@@ -1,0 +1,7 @@
+//! The engine's promises, kept on real files.
+
+mod corpus;
+mod filters;
+mod graph;
+mod recovery;
+mod writes;

@@ -1,0 +1,214 @@
+//! What a crash, a lost projection or a damaged file leaves behind.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cento_index::IndexError;
+use serde_json::json;
+
+use crate::corpus::*;
+
+fn fill(dir: &Path, checkpoint: bool) {
+    let (_store, engine) = create(dir);
+    for i in 0..20 {
+        let text = format!("Sentence {i} about pumps. Another about valve {i}.");
+        put(
+            &engine,
+            vec![document(&format!("d{i}"), &text, &json!({"n": i}))],
+        );
+        if i == 10 {
+            engine.refresh().unwrap();
+        }
+    }
+    put(
+        &engine,
+        vec![document("d3", "Replaced text on hoses.", &json!({"n": 3}))],
+    );
+    engine.delete(&[id("d4")]).unwrap();
+    if checkpoint {
+        engine.checkpoint().unwrap();
+    }
+}
+
+fn assert_whole(dir: &Path) {
+    let (_store, engine) = reopen(dir);
+    assert_clean(&engine);
+    let view = engine.view();
+    assert_eq!(view.counts().documents, 19);
+    assert_eq!(
+        found_in(&view, "hoses", "d3").0,
+        ["Replaced text on hoses."]
+    );
+    assert_eq!(found_in(&view, "valve", "d7").0, ["Another about valve 7."]);
+    assert_eq!(found_in(&view, "pumps", "d7").1.len(), 2);
+    assert!(view.document(&id("d4")).unwrap().is_none());
+    let last = view
+        .allowed(&filter(&json!({"type":"gte","key":"n","value":18})))
+        .unwrap();
+    assert_eq!(last.len(), 4);
+}
+
+fn collection(dir: &Path) -> PathBuf {
+    dir.join("collections/docs")
+}
+
+#[test]
+fn opening_brings_lagging_projections_to_the_end_of_the_log() {
+    for checkpoint in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), checkpoint);
+        assert_whole(dir.path());
+        let (_store, engine) = reopen(dir.path());
+        put(&engine, vec![document("new", "Fresh.", &json!({}))]);
+        assert_clean(&engine);
+    }
+}
+
+#[test]
+fn a_lost_or_garbled_projection_is_made_anew_from_the_log() {
+    for projection in ["catalog", "text", "vectors"] {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), true);
+        let folder = collection(dir.path()).join(projection);
+        fs::remove_dir_all(&folder).unwrap();
+        assert_whole(dir.path());
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::write(&path, b"garbage that is no index at all").unwrap();
+            }
+        }
+        assert_whole(dir.path());
+    }
+}
+
+#[test]
+fn a_projection_from_another_log_is_not_believed() {
+    let longer = tempfile::tempdir().unwrap();
+    fill(longer.path(), true);
+    for projection in ["catalog", "text", "vectors"] {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let (_store, engine) = create(dir.path());
+            put(&engine, vec![document("only", "Only this.", &json!({}))]);
+            engine.checkpoint().unwrap();
+        }
+        let ours = collection(dir.path()).join(projection);
+        fs::remove_dir_all(&ours).unwrap();
+        copy_dir(&collection(longer.path()).join(projection), &ours);
+        let (_store, engine) = reopen(dir.path());
+        assert_clean(&engine);
+        assert_eq!(engine.view().counts().documents, 1);
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let segment = collection(dir.path()).join("log/00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    bytes.extend_from_slice(&[7; 100]);
+    fs::write(&segment, &bytes).unwrap();
+    {
+        let (_store, engine) = reopen(dir.path());
+        assert_eq!(engine.recovery().cut_bytes, 100);
+    }
+    assert_whole(dir.path());
+}
+
+#[test]
+fn a_damaged_log_is_refused_with_its_place_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let segment = collection(dir.path()).join("log/00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    // Opened normally, replay starts behind the damage; the audit finds it.
+    let (_store, engine) = reopen(dir.path());
+    let error = engine.audit().unwrap_err();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+    drop((_store, engine));
+    // A rebuild needs the whole log and must not throw the rest away.
+    let store = cento_index::Store::open_existing(dir.path()).unwrap();
+    let error = store.rebuild(&name()).err().unwrap();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+    assert_eq!(fs::read(&segment).unwrap(), bytes);
+}
+
+#[test]
+fn text_damaged_on_disk_is_never_quoted() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let segment = collection(dir.path()).join("log/00000001.log");
+    let mut bytes = fs::read(&segment).unwrap();
+    let needle = b"Another about valve 7.";
+    let at = bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
+        .unwrap();
+    bytes[at + 14] = b'V';
+    fs::write(&segment, &bytes).unwrap();
+    let (_store, engine) = reopen(dir.path());
+    let view = engine.view();
+    let hits = view.lexical("valve 7", None, 100).unwrap().hits;
+    let numbers: Vec<_> = hits.iter().map(|hit| hit.0).collect();
+    let error = view.chunks(&numbers).unwrap_err();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+}
+
+#[test]
+fn rebuilding_gives_the_same_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let store = cento_index::Store::open_existing(dir.path()).unwrap();
+    let engine = store.rebuild(&name()).unwrap();
+    assert!(engine.recovery().replayed >= 22);
+    assert_clean(&engine);
+    engine.checkpoint().unwrap();
+    drop((store, engine));
+    assert_whole(dir.path());
+}
+
+#[test]
+fn an_audit_notices_what_a_projection_has_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    // A vectors file that claims to be at the log's end but lost its rows: its
+    // last frame says so, and nothing else is left.
+    let path = collection(dir.path()).join("vectors/codes.vectors");
+    let bytes = fs::read(&path).unwrap();
+    let payload_at = 24;
+    let mut payload = bytes[payload_at..payload_at + 32].to_vec();
+    payload[24..32].fill(0);
+    let length = 32_u32.to_le_bytes();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &payload);
+    let mut emptied = bytes[..16].to_vec();
+    emptied.extend_from_slice(&length);
+    emptied.extend_from_slice(&crc.to_le_bytes());
+    emptied.extend_from_slice(&payload);
+    fs::write(&path, emptied).unwrap();
+    let (_store, engine) = reopen(dir.path());
+    let report = engine.audit().unwrap();
+    let lost = report
+        .differences
+        .iter()
+        .filter(|d| d.projection == "vectors")
+        .count();
+    assert_eq!(lost as u64, report.chunks, "{report:?}");
+}
