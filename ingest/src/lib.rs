@@ -1,1 +1,34 @@
 //! Bytes in, documents and chunks in the index.
+//!
+//! This crate answers: *what does a file say, into which pieces is it cut, and
+//! how does it come into a collection?* [`prepare`] is the way from bytes to
+//! chunks without an engine; [`ingest`] is the whole way, from files and
+//! folders to what can be found.
+
+#![deny(missing_docs)]
+
+mod batch;
+mod blocks;
+mod chunk;
+mod decode;
+mod error;
+mod format;
+mod html;
+mod jsonl;
+mod markdown;
+mod pipeline;
+mod prepare;
+mod problem;
+mod read;
+mod report;
+mod sentences;
+mod text;
+mod walk;
+
+pub use chunk::CHUNKER_FINGERPRINT;
+pub use error::IngestError;
+pub use pipeline::{Options, ingest};
+pub use prepare::{Prepared, prepare};
+pub use problem::{Failure, ProblemCode};
+pub use report::{Event, Report};
+pub use walk::Source;

@@ -1,1 +1,46 @@
 //! A query in, a cited context within an exact budget out.
+//!
+//! This crate answers: *which quotations should stand in the prompt?*
+//!
+//! ```text
+//! query ─→ legs ─→ fusion ─→ duplicates collapse ─┬─→ search: the best chunks
+//!          (fixed depth)                          └─→ context: passages, packed
+//!                                                      into an exact budget, with
+//!                                                      citations and a receipt
+//! ```
+//!
+//! It knows nothing of how documents come in, and it sees the index only
+//! through [`cento_index::View`]: one query looks at one state from beginning
+//! to end, so that the same query on the same view gives the same bytes.
+
+#![deny(missing_docs)]
+
+mod candidates;
+mod citation;
+mod context;
+mod dedupe;
+mod error;
+mod filter_json;
+mod fusion;
+mod pack;
+mod passages;
+mod query;
+mod receipt;
+mod render;
+mod search;
+mod tokenizer;
+
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod test_common;
+
+pub use candidates::{LEG_DEPTH, LegScore};
+pub use citation::Citation;
+pub use context::{ContextRequest, ContextResponse, context};
+pub use error::RetrieveError;
+pub use fusion::Fusion;
+pub use query::{MAX_QUERY_CHARS, Query};
+pub use receipt::{Decision, DropReason, Receipt, ReceiptCounts, ReceiptEntry};
+pub use render::{render, unescape_attribute, unescape_text};
+pub use search::{SearchHit, SearchRequest, SearchResponse, search};
+pub use tokenizer::Tokenizer;

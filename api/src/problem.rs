@@ -1,0 +1,210 @@
+//! How is an error told to the world?
+//!
+//! One table maps every error of every room to a stable code, an HTTP status,
+//! whether a retry helps, and what to do next. Programs rely on the code;
+//! people read the detail and the help.
+
+use std::io::ErrorKind;
+
+use cento_core::CoreError;
+use cento_embed::EmbedError;
+use cento_index::IndexError;
+use cento_ingest::IngestError;
+use cento_retrieve::RetrieveError;
+use serde::Serialize;
+
+/// An error as the world sees it, in the shape of RFC 9457.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Stable, `snake_case`; never reused for another meaning.
+    pub code: &'static str,
+    /// The HTTP status that goes with it.
+    pub status: u16,
+    /// What is wrong, this time.
+    pub detail: String,
+    /// What to do next; empty where the detail says it.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub help: &'static str,
+    /// Whether the same request may succeed later with nothing changed.
+    pub retry: bool,
+}
+
+impl Problem {
+    /// A problem that no room knows of, such as a wrong combination of
+    /// arguments.
+    pub fn new(code: &'static str, status: u16, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            status,
+            detail: detail.into(),
+            help: "",
+            retry: false,
+        }
+    }
+
+    /// The same, with what to do next.
+    #[must_use]
+    pub fn with_help(mut self, help: &'static str) -> Self {
+        self.help = help;
+        self
+    }
+
+    fn retryable(mut self) -> Self {
+        self.retry = true;
+        self
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} [{}]", self.detail, self.code)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl From<&CoreError> for Problem {
+    fn from(error: &CoreError) -> Self {
+        use CoreError as E;
+        let (code, status) = match error {
+            E::CollectionName { .. } => ("invalid_collection_name", 400),
+            E::DocumentId { .. } => ("invalid_document_id", 400),
+            E::Span { .. } => ("invalid_span", 400),
+            E::Document { .. } => ("invalid_document", 422),
+            E::DuplicateId { .. } => ("duplicate_id", 422),
+            E::ZeroBudget => ("invalid_budget", 400),
+            E::FieldName { .. } | E::FieldValue { .. } => ("invalid_metadata", 422),
+            E::FieldTypeConflict { .. } => ("field_type_conflict", 422),
+            E::FilterShape { .. } => ("invalid_filter", 400),
+            E::UnknownField { .. } => ("unknown_filter_field", 400),
+            E::FilterType { .. } => ("filter_type_mismatch", 400),
+            E::FilterOperator { .. } => ("invalid_filter_operator", 400),
+            // The enum may grow; a variant without a row here is our omission.
+            _ => ("internal", 500),
+        };
+        Self::new(code, status, error.to_string())
+    }
+}
+
+impl From<&IndexError> for Problem {
+    fn from(error: &IndexError) -> Self {
+        use IndexError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
+        match error {
+            E::Invalid(core) => core.into(),
+            E::UnknownCollection { .. } => new("unknown_collection", 404)
+                .with_help("`cento list` names the collections; `cento ingest PATH` makes one"),
+            E::CollectionExists { .. } => new("collection_exists", 409),
+            E::UnknownDocument { .. } => new("unknown_document", 404)
+                .with_help("`cento list --collection NAME` names the documents"),
+            E::NoDataDirectory { .. } => new("no_data_directory", 404).with_help(
+                "ingest something first, or say where the data is with --data or CENTO_DATA",
+            ),
+            E::DirectoryInUse { .. } => new("directory_in_use", 409)
+                .with_help("wait for that process, end it, or use another --data directory")
+                .retryable(),
+            E::Format { .. } => new("unknown_format", 500)
+                .with_help("it may have been written by a newer version of cento"),
+            E::LogDamaged { .. } => new("log_damaged", 500).with_help(
+                "bytes on the disk have changed; restore the data directory from a copy",
+            ),
+            E::Projection { .. } => new("projection_failed", 500)
+                .with_help("nothing is lost: `cento rebuild` makes it anew from the log"),
+            E::WriterStopped { .. } => new("writer_stopped", 503)
+                .with_help("mend the cause, then run the command again; opening recovers"),
+            E::Io { source, .. } => match source.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                    new("disk_full", 507)
+                        .with_help("free some space; what was acknowledged is safe")
+                        .retryable()
+                }
+                ErrorKind::PermissionDenied => new("permission_denied", 500)
+                    .with_help("check who owns the data directory and its files"),
+                ErrorKind::ReadOnlyFilesystem => new("read_only", 500)
+                    .with_help("cento needs to write to its data directory, even to read"),
+                _ => new("io_error", 500),
+            },
+            _ => new("internal", 500),
+        }
+    }
+}
+
+impl From<&EmbedError> for Problem {
+    fn from(error: &EmbedError) -> Self {
+        match error {
+            EmbedError::Format { .. } => Self::new("model_format", 500, error.to_string()),
+            _ => Self::new("internal", 500, error.to_string()),
+        }
+    }
+}
+
+impl From<&RetrieveError> for Problem {
+    fn from(error: &RetrieveError) -> Self {
+        use RetrieveError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
+        match error {
+            E::EmptyQuery => new("empty_query", 400),
+            E::QueryTooLong { .. } => new("query_too_long", 400)
+                .with_help("ask a question; put long texts into the collection"),
+            E::UnknownFusion { .. } => new("unknown_fusion", 400),
+            E::UnknownTokenizer { .. } => new("unknown_tokenizer", 400),
+            E::TokenizerRead { .. } => new("tokenizer_unreadable", 400),
+            E::TokenizerFormat { .. } => new("tokenizer_format", 400),
+            E::Index(index) => index.into(),
+            E::TextMismatch { .. } => new("text_mismatch", 500),
+            _ => new("internal", 500),
+        }
+    }
+}
+
+impl From<&IngestError> for Problem {
+    fn from(error: &IngestError) -> Self {
+        use IngestError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
+        match error {
+            E::PathNotFound { .. } => new("path_not_found", 404),
+            E::NothingToIngest { .. } => new("nothing_to_ingest", 422),
+            E::ModelMismatch { .. } => new("model_mismatch", 409),
+            E::ChunkingMismatch { .. } => new("chunking_mismatch", 409),
+            E::Index(index) => index.into(),
+            _ => new("internal", 500),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_failures_and_may_be_retried() {
+        let io = |kind: ErrorKind| {
+            Problem::from(&IndexError::Io {
+                action: "cannot write",
+                path: PathBuf::from("log"),
+                source: kind.into(),
+            })
+        };
+        assert_eq!(io(ErrorKind::StorageFull).code, "disk_full");
+        assert!(io(ErrorKind::StorageFull).retry);
+        assert_eq!(io(ErrorKind::NotFound).code, "io_error");
+        assert!(!io(ErrorKind::NotFound).retry);
+    }
+
+    #[test]
+    fn an_error_keeps_its_code_through_every_room() {
+        let zero = || CoreError::ZeroBudget;
+        let through_index = IndexError::Invalid(zero());
+        let through_retrieve = RetrieveError::Index(IndexError::Invalid(zero()));
+        let through_ingest = IngestError::Index(IndexError::Invalid(zero()));
+        for problem in [
+            Problem::from(&zero()),
+            Problem::from(&through_index),
+            Problem::from(&through_retrieve),
+            Problem::from(&through_ingest),
+        ] {
+            assert_eq!((problem.code, problem.status), ("invalid_budget", 400));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Which documents of a batch must be written, and with which chunks and
+//! vectors?
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cento_core::{ContentHash, DocumentId};
+use cento_embed::Embedder;
+use cento_index::{Engine, NewDocument};
+use rayon::prelude::*;
+
+use crate::IngestError;
+use crate::format::Format;
+use crate::jsonl::{self, Record};
+use crate::prepare::{
+    Prepared, file_hash, file_id, guarded, line_hash, line_source, prepare_file, prepare_record,
+    without_mark,
+};
+use crate::problem::{Failure, Problem, ProblemCode};
+use crate::read::{Bytes, Place, Raw};
+
+/// What an ingestion has met so far.
+#[derive(Default)]
+pub(crate) struct Seen {
+    ids: HashMap<DocumentId, Place>,
+    /// Files that are one document, whatever became of them.
+    files: HashSet<Arc<str>>,
+    /// Sources below which something could not be read, so that nothing is
+    /// known to be gone there.
+    unsure: HashSet<String>,
+}
+
+impl Seen {
+    pub(crate) fn doubt(&mut self, source: &str) {
+        self.unsure.insert(source.to_owned());
+    }
+
+    /// Whether a document of the collection was met, or may be there unread.
+    pub(crate) fn accounts_for(&self, id: &DocumentId, source: &str) -> bool {
+        let below = |parent: &str| {
+            source.strip_prefix(parent).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || rest.starts_with("#L")
+            })
+        };
+        self.ids.contains_key(id)
+            || self.files.contains(source)
+            || self.unsure.iter().any(|s| below(s))
+    }
+}
+
+/// A batch, ready to be written.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) documents: Vec<NewDocument>,
+    /// For each document where it stands, and whether it replaces an older one.
+    pub(crate) places: Vec<(Place, bool)>,
+    pub(crate) unchanged: u64,
+    pub(crate) failures: Vec<Failure>,
+    pub(crate) bytes_read: u64,
+}
+
+/// A document whose id is known.
+struct Identified {
+    id: DocumentId,
+    hash: ContentHash,
+    payload: Payload,
+}
+
+enum Payload {
+    File(Format, Vec<u8>),
+    Record(Box<Record>),
+}
+
+/// What a document needs.
+enum Need {
+    Nothing,
+    Writing { prepared: Prepared, replaces: bool },
+}
+
+/// Parses, cuts and embeds what was read, in parallel; skips what the engine
+/// has already and what has been met before.
+pub(crate) fn make(
+    raws: Vec<Raw>,
+    engine: &Engine,
+    embedder: &Embedder,
+    seen: &mut Seen,
+) -> Result<Batch, IngestError> {
+    let mut batch = Batch {
+        bytes_read: raws.iter().map(|raw| raw.size as u64).sum(),
+        ..Batch::default()
+    };
+    let identified: Vec<(Place, Result<Identified, Problem>)> = raws
+        .into_par_iter()
+        .map(|raw| (raw.place.clone(), identify(raw)))
+        .collect();
+    let mut wanted = Vec::with_capacity(identified.len());
+    for (place, result) in identified {
+        if place.line.is_none() {
+            seen.files.insert(place.source.clone());
+        }
+        match result.and_then(|document| admit(document, &place, seen)) {
+            Ok(document) => wanted.push((place, document)),
+            Err(problem) => {
+                if place.line.is_some() && problem.code != ProblemCode::DuplicateId {
+                    // The line may hold a document that the collection has.
+                    seen.doubt(&place.source);
+                }
+                batch.failures.push(problem.at(place.to_string()));
+            }
+        }
+    }
+    let needs: Vec<(Place, Result<Need, Problem>)> = wanted
+        .into_par_iter()
+        .map(|(place, document)| {
+            let known = engine.content_hash(&document.id)?;
+            let need = if known == Some(document.hash) {
+                Ok(Need::Nothing)
+            } else {
+                let prepared = prepare(document, &place);
+                prepared.map(|prepared| Need::Writing {
+                    prepared,
+                    replaces: known.is_some(),
+                })
+            };
+            Ok((place, need))
+        })
+        .collect::<Result<_, IngestError>>()?;
+    let mut prepared = Vec::with_capacity(needs.len());
+    for (place, need) in needs {
+        match need {
+            Ok(Need::Nothing) => batch.unchanged += 1,
+            Ok(Need::Writing {
+                prepared: document,
+                replaces,
+            }) => {
+                batch.places.push((place, replaces));
+                prepared.push(document);
+            }
+            Err(problem) => batch.failures.push(problem.at(place.to_string())),
+        }
+    }
+    batch.documents = embed(prepared, embedder);
+    Ok(batch)
+}
+
+/// Finds out which document this is.
+fn identify(raw: Raw) -> Result<Identified, Problem> {
+    match raw.content? {
+        Bytes::File(format, bytes) => {
+            let id = file_id(&raw.name)?;
+            Ok(Identified {
+                hash: file_hash(&id, &raw.place.source, &bytes),
+                payload: Payload::File(format, bytes),
+                id,
+            })
+        }
+        Bytes::Line(line) => {
+            let line = without_mark(raw.place.line.unwrap_or_default(), &line);
+            let record = guarded(|| jsonl::read(line))?;
+            Ok(Identified {
+                id: record.id.clone(),
+                hash: line_hash(&raw.place.source, line),
+                payload: Payload::Record(Box::new(record)),
+            })
+        }
+    }
+}
+
+/// Refuses an id that was met before. The first to have it keeps it, so that
+/// the outcome does not depend on which of them is read faster.
+fn admit(document: Identified, place: &Place, seen: &mut Seen) -> Result<Identified, Problem> {
+    if let Some(first) = seen.ids.get(&document.id) {
+        return Err(Problem::new(
+            ProblemCode::DuplicateId,
+            format!(
+                "its id '{}' is taken by {first}, which stays: give each document an id of its own",
+                document.id
+            ),
+        ));
+    }
+    seen.ids.insert(document.id.clone(), place.clone());
+    Ok(document)
+}
+
+fn prepare(document: Identified, place: &Place) -> Result<Prepared, Problem> {
+    let Identified { id, hash, payload } = document;
+    guarded(|| match payload {
+        Payload::File(format, bytes) => prepare_file(id, &place.source, format, &bytes, hash),
+        Payload::Record(record) => {
+            let source = line_source(&place.source, place.line.unwrap_or_default());
+            prepare_record(*record, &source, hash)
+        }
+    })
+}
+
+/// Embeds all chunks of a batch at once, so that the embedder can share them
+/// out over the processors.
+fn embed(prepared: Vec<Prepared>, embedder: &Embedder) -> Vec<NewDocument> {
+    let inputs: Vec<String> = prepared
+        .par_iter()
+        .flat_map_iter(Prepared::embedding_inputs)
+        .collect();
+    let mut vectors = embedder.embed_documents(&inputs).into_iter();
+    prepared
+        .into_iter()
+        .map(|Prepared { document, chunks }| NewDocument {
+            vectors: vectors.by_ref().take(chunks.len()).collect(),
+            document,
+            chunks,
+        })
+        .collect()
+}

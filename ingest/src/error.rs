@@ -1,0 +1,69 @@
+//! What can go wrong with a whole ingestion, and whose fault is it?
+//!
+//! What is wrong with *one* document never ends an ingestion: it becomes a
+//! [`crate::Failure`] of the report.
+
+use std::path::PathBuf;
+
+use cento_index::IndexError;
+
+/// An error that ends an ingestion. What was committed before it stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IngestError {
+    /// The caller's fault: a path that is not there.
+    #[error("there is no file or folder {path}: check the path")]
+    PathNotFound {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The caller's fault: the paths hold no file to read.
+    #[error(
+        "nothing to ingest in {places}: no files there (hidden files, symbolic links and what .gitignore names are skipped)"
+    )]
+    NothingToIngest {
+        /// The paths as they were given, joined for reading.
+        places: String,
+    },
+    /// The caller's fault: the collection was made with another model.
+    #[error(
+        "this collection's vectors come from {expected}, but the model here is {found}: use that model, or ingest into a new collection"
+    )]
+    ModelMismatch {
+        /// Fingerprint of the collection's model.
+        expected: String,
+        /// Fingerprint of the model given.
+        found: String,
+    },
+    /// The caller's fault: the collection was made with another chunker.
+    #[error(
+        "this collection was cut by the chunker {expected}, but this is {found}: ingest into a new collection"
+    )]
+    ChunkingMismatch {
+        /// Fingerprint of the collection's chunker.
+        expected: String,
+        /// Fingerprint of the chunker here.
+        found: String,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Our fault: a worker ended without handing over its result.
+    #[error("the ingestion's worker ended early: this is a defect, please report it")]
+    WorkerLost,
+}
+
+impl IngestError {
+    /// A stable code for programs: `path_not_found`, `nothing_to_ingest`,
+    /// `model_mismatch`, `chunking_mismatch`, `index`, `internal`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::PathNotFound { .. } => "path_not_found",
+            Self::NothingToIngest { .. } => "nothing_to_ingest",
+            Self::ModelMismatch { .. } => "model_mismatch",
+            Self::ChunkingMismatch { .. } => "chunking_mismatch",
+            Self::Index(_) => "index",
+            Self::WorkerLost => "internal",
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Which chunks answer a query best?
+
+use cento_core::{
+    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, Filter, FusedScore, Sequence,
+};
+use cento_embed::Embedder;
+use cento_index::View;
+use serde::Serialize;
+
+use crate::candidates::{Candidate, Candidates};
+use crate::{Fusion, LegScore, Query, RetrieveError};
+
+/// What is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchRequest<'a> {
+    /// The question, as a person would ask it.
+    pub query: &'a str,
+    /// Which documents may be found; all of them if absent.
+    pub filter: Option<&'a Filter>,
+    /// How the legs' scores become one.
+    pub fusion: Fusion,
+    /// The most answers; it only cuts, the ranking does not depend on it.
+    pub limit: usize,
+}
+
+/// One chunk that answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchHit {
+    /// Its place in the fused order, from 1; the duplicates of better chunks
+    /// have places too, so that a receipt gives a chunk the same rank.
+    pub rank: usize,
+    /// Its public id.
+    pub chunk: ChunkId,
+    /// Its document.
+    pub document: DocumentId,
+    /// The document's title; may be empty.
+    pub title: String,
+    /// Where the document came from.
+    pub source: Option<String>,
+    /// The headings above it, outermost first.
+    pub heading_path: Vec<String>,
+    /// Its bytes in the document's canonical text.
+    pub span: ByteSpan,
+    /// The 1-based line of the canonical text on which it begins.
+    pub line: u32,
+    /// Exactly the canonical text at `span`.
+    pub text: String,
+    /// The fused score; its scale depends on the fusion.
+    pub score: FusedScore,
+    /// What the lexical leg says.
+    pub lexical: LegScore<Bm25Score>,
+    /// What the dense leg says; absent if the query has no vector.
+    pub dense: Option<LegScore<CosineScore>>,
+    /// Lower-ranked candidates with the same text, best first.
+    pub duplicates: Vec<ChunkId>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SearchResponse {
+    /// The best chunks with distinct texts, best first.
+    pub hits: Vec<SearchHit>,
+    /// The last write that the view shows.
+    pub sequence: Sequence,
+    /// How the legs' scores became one.
+    pub fusion: Fusion,
+    /// Whether the dense leg compared every vector; absent if the query has no
+    /// vector.
+    pub dense_exact: Option<bool>,
+    /// How many chunks the legs found together, duplicates included.
+    pub candidates: usize,
+}
+
+/// Finds the chunks that answer a query best.
+///
+/// # Errors
+/// A query that [`Query::new`] refuses, a filter that does not fit the
+/// collection, or an error of the engine.
+pub fn search(
+    view: &View,
+    embedder: &Embedder,
+    request: &SearchRequest<'_>,
+) -> Result<SearchResponse, RetrieveError> {
+    let query = Query::new(request.query)?;
+    let found = Candidates::find(view, embedder, &query, request.filter, request.fusion)?;
+    Ok(SearchResponse {
+        hits: hits(&found.ranked, request.limit),
+        sequence: found.sequence,
+        fusion: request.fusion,
+        dense_exact: found.dense_exact,
+        candidates: found.ranked.len(),
+    })
+}
+
+fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {
+    let mut duplicates = vec![vec![]; ranked.len()];
+    for candidate in ranked {
+        if let Some(better) = candidate.duplicate_of {
+            duplicates[better].push(candidate.chunk.id.clone());
+        }
+    }
+    let distinct = (ranked.iter().zip(duplicates).enumerate())
+        .filter(|(_, (candidate, _))| candidate.duplicate_of.is_none());
+    distinct
+        .take(limit)
+        .map(|(place, (candidate, duplicates))| {
+            let chunk = &candidate.chunk;
+            SearchHit {
+                rank: place + 1,
+                chunk: chunk.id.clone(),
+                document: chunk.document.id.clone(),
+                title: chunk.document.title.clone(),
+                source: chunk.document.source.clone(),
+                heading_path: chunk.heading_path.clone(),
+                span: chunk.span,
+                line: chunk.line,
+                text: chunk.text.clone(),
+                score: candidate.fused,
+                lexical: candidate.legs.lexical,
+                dense: candidate.legs.dense,
+                duplicates,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::passages::tests::candidates;
+
+    #[test]
+    fn duplicates_collapse_before_the_limit_cuts() {
+        let ranked = candidates(&[
+            ("a.md", 0, 0, "same"),
+            ("b.md", 0, 0, "same"),
+            ("c.md", 0, 0, "other"),
+        ]);
+        let hits = hits(&ranked, 2);
+        let found: Vec<_> = (hits.iter())
+            .map(|hit| (hit.rank, hit.document.as_str(), hit.duplicates.len()))
+            .collect();
+        assert_eq!(found, [(1, "a.md", 1), (3, "c.md", 0)]);
+    }
+
+    #[test]
+    fn the_limit_only_cuts() {
+        let ranked = candidates(&[
+            ("a.md", 0, 0, "one"),
+            ("b.md", 0, 0, "two"),
+            ("a.md", 1, 4, "one"),
+            ("c.md", 0, 0, "three"),
+        ]);
+        let all = hits(&ranked, usize::MAX);
+        assert_eq!(all.len(), 3);
+        for limit in 0..=3 {
+            assert_eq!(hits(&ranked, limit), all[..limit]);
+        }
+    }
+}

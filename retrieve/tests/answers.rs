@@ -1,0 +1,152 @@
+//! What do search and context answer on the real engine, and what do they
+//! refuse?
+
+#[allow(dead_code, unreachable_pub, reason = "shared with the unit tests")]
+mod common;
+mod shelves;
+
+use cento_core::{ChunkNo, CoreError, Filter, TokenBudget, TokenCount};
+use cento_index::{IndexError, StoredChunk};
+use cento_retrieve::{
+    ContextRequest, Decision, DropReason, Fusion, RetrieveError, SearchRequest, Tokenizer, context,
+    search,
+};
+use serde_json::{Value, json};
+use shelves::{Collection, EMBEDDER};
+
+const TEXTS: [&str; 5] = [
+    "A gateway that is offline blinks red twice. Restart it and wait for two minutes.",
+    "Refunds are paid within ten days. Hardware is refunded only in its box.",
+    "The on-call engineer answers a page within a quarter of an hour.",
+    "A gateway that is offline blinks red twice. Restart it and wait for two minutes.",
+    "Invoices are sent on the first day of each month.",
+];
+
+fn collection() -> Collection {
+    Collection::of(&TEXTS.map(str::to_owned), &[String::new()], &[400])
+}
+
+fn asked(query: &str) -> SearchRequest<'_> {
+    SearchRequest {
+        query,
+        filter: None,
+        fusion: Fusion::default(),
+        limit: 10,
+    }
+}
+
+fn filter(json: &Value) -> Filter {
+    Filter::from_json(json).expect("a filter")
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused() {
+    let collection = collection();
+    let ask = |request: SearchRequest<'_>| search(&collection.view, &EMBEDDER, &request);
+    assert!(matches!(ask(asked(" \n")), Err(RetrieveError::EmptyQuery)));
+    assert!(matches!(
+        ask(asked(&"x ".repeat(50_000))),
+        Err(RetrieveError::QueryTooLong { chars: 100_000, .. })
+    ));
+    for unfit in [
+        json!({"type": "eq", "key": "floor", "value": 1}),
+        json!({"type": "eq", "key": "shelf", "value": "one"}),
+    ] {
+        let filter = filter(&unfit);
+        let request = SearchRequest {
+            filter: Some(&filter),
+            ..asked("gateway")
+        };
+        assert!(matches!(
+            ask(request),
+            Err(RetrieveError::Index(IndexError::Invalid(
+                CoreError::UnknownField { .. } | CoreError::FilterType { .. }
+            )))
+        ));
+    }
+}
+
+#[test]
+fn every_candidate_is_scored_by_both_legs() {
+    let collection = collection();
+    let view = &collection.view;
+    let query = "Why does the gateway blink red?";
+    let found = search(view, &EMBEDDER, &asked(query)).expect("an answer");
+    assert_eq!(found.dense_exact, Some(true));
+    assert_eq!(found.hits[0].document.as_str(), "shelf/0.md");
+    assert_eq!(found.hits[0].duplicates.len(), 1);
+
+    let information = view.lexical(query, None, 100).expect("found").information;
+    let vector = EMBEDDER.embed_query(query);
+    for hit in &found.hits {
+        let document = view.document(&hit.document).expect("readable");
+        let chunks: Vec<StoredChunk> = document.expect("there").chunks;
+        let chunk = chunks.iter().find(|chunk| chunk.id == hit.chunk);
+        let numbers: [ChunkNo; 1] = [chunk.expect("there").number];
+        let lexical = view.lexical_scores(query, &numbers).expect("scored")[0];
+        let dense = view.dense_scores(&vector, &numbers).expect("scored")[0];
+        let cosine = hit.dense.expect("the query has a vector").score;
+        assert!((hit.lexical.score.0 - lexical.0).abs() < 1e-4);
+        assert!((cosine.0 - dense.0).abs() < 1e-4);
+        let absolute = cosine.0 + hit.lexical.score.0 / (2.2 * information);
+        assert!((hit.score.0 - absolute).abs() < 1e-4);
+    }
+}
+
+#[test]
+fn a_filter_holds_for_all_that_is_quoted() {
+    let collection = collection();
+    let tokenizer = Tokenizer::named(Tokenizer::DEFAULT).expect("built in");
+    let ask = |filter: &Filter| {
+        let request = ContextRequest {
+            query: "gateway refunds page invoices",
+            filter: Some(filter),
+            fusion: Fusion::default(),
+            budget: TokenBudget::new(1_000).expect("not zero"),
+            tokenizer: &tokenizer,
+        };
+        context(&collection.view, &EMBEDDER, &request).expect("a context")
+    };
+    let written = json!({"type": "eq", "key": "metadata.shelf", "value": 1});
+    let response = ask(&filter(&written));
+    let quoted: Vec<_> = (response.citations.iter())
+        .map(|citation| citation.document.as_str())
+        .collect();
+    assert_eq!(response.receipt.candidates.len(), 2);
+    assert!(quoted.contains(&"shelf/1.md") && quoted.contains(&"shelf/4.md"));
+    assert_eq!(response.receipt.filter, Some(written));
+
+    let nothing = ask(&filter(
+        &json!({"type": "eq", "key": "id", "value": "none"}),
+    ));
+    assert_eq!(
+        (nothing.context.as_str(), nothing.tokens),
+        ("", TokenCount(0))
+    );
+    assert!(nothing.receipt.candidates.is_empty());
+}
+
+#[test]
+fn an_equal_text_is_quoted_once_and_its_twin_is_in_the_receipt() {
+    let collection = collection();
+    let tokenizer = Tokenizer::named("cl100k").expect("built in");
+    let request = ContextRequest {
+        query: "gateway offline",
+        filter: None,
+        fusion: Fusion::Rrf,
+        budget: TokenBudget::new(10_000).expect("not zero"),
+        tokenizer: &tokenizer,
+    };
+    let response = context(&collection.view, &EMBEDDER, &request).expect("a context");
+    assert_eq!(response.context.matches("blinks red twice").count(), 1);
+    let twins: Vec<_> = (response.receipt.candidates.iter())
+        .filter_map(|entry| match &entry.decision {
+            Decision::Dropped {
+                reason: DropReason::DuplicateOf { chunk },
+            } => Some((entry.document.as_str(), chunk.as_str())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(twins.len(), 1);
+    assert!(twins[0].0 == "shelf/3.md" && twins[0].1.starts_with("shelf/0.md#"));
+}

@@ -1,0 +1,182 @@
+//! What can be asked for on the command line?
+
+use std::path::PathBuf;
+
+use cento_retrieve::Fusion;
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+/// Turns a heap of documents into the best possible context for a prompt:
+/// ranked, deduplicated, cited to the byte, within an exact token budget.
+#[derive(Debug, Parser)]
+#[command(name = "cento", version, about, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The data directory.
+    #[arg(
+        long,
+        global = true,
+        env = "CENTO_DATA",
+        default_value = "./cento-data",
+        value_name = "DIR"
+    )]
+    pub(crate) data: PathBuf,
+
+    /// Print JSON instead of text; errors too, on standard error.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ingest the bundled handbook into a temporary store and ask it three questions.
+    Demo,
+    /// Bring files, folders or standard input into a collection.
+    Ingest(IngestArgs),
+    /// Find the best chunks for a query.
+    Search(SearchArgs),
+    /// Fill a token budget with the best passages for a query.
+    ///
+    /// The context goes to standard output, its citations to standard error.
+    Context(ContextArgs),
+    /// Name the collections, or the documents of one.
+    List(ListArgs),
+    /// Show a collection, or a document with its chunks.
+    Show(ShowArgs),
+    /// Delete documents, or a whole collection.
+    Delete(DeleteArgs),
+    /// Compare the catalog, text and vectors with the log, document by document.
+    Doctor(EachCollection),
+    /// Make the catalog, text and vectors anew from the log.
+    Rebuild(EachCollection),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OneCollection {
+    /// The collection.
+    #[arg(
+        short,
+        long,
+        env = "CENTO_COLLECTION",
+        default_value = "default",
+        value_name = "NAME"
+    )]
+    pub(crate) collection: String,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EachCollection {
+    /// The collection; all of them if none is named.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) collection: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct IngestArgs {
+    /// Files and folders (.gitignore is honoured), or `-` for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) collection: OneCollection,
+
+    /// The largest document, in bytes.
+    #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
+    pub(crate) max_document_bytes: u64,
+
+    /// End with exit code 3 if any document failed.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct QueryArgs {
+    /// What to look for.
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: String,
+
+    #[command(flatten)]
+    pub(crate) collection: OneCollection,
+
+    /// Only documents that pass: `team=ops`, `year>=2024`, `id!=a.md`, or JSON
+    /// as in `{"type":"in","key":"team","value":["ops","dev"]}`. Several must
+    /// all pass.
+    #[arg(short, long = "filter", value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+
+    /// How the lexical and the dense ranking become one: rrf, convex or absolute.
+    #[arg(long, default_value_t = Fusion::default())]
+    pub(crate) fusion: Fusion,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+
+    /// The most chunks to print.
+    #[arg(short = 'n', long, default_value_t = 10, value_name = "COUNT")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ContextArgs {
+    #[command(flatten)]
+    pub(crate) query: QueryArgs,
+
+    /// The most tokens that the whole context may have.
+    #[arg(short = 't', long, default_value_t = 4000, value_name = "COUNT")]
+    pub(crate) max_tokens: usize,
+
+    /// What counts the tokens: o200k, cl100k, or the path of a tokenizer.json.
+    #[arg(long, default_value = "o200k", value_name = "NAME|FILE")]
+    pub(crate) tokenizer: String,
+
+    /// Print what became of every candidate, too.
+    #[arg(long)]
+    pub(crate) receipt: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    /// List the documents of this collection.
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) collection: Option<String>,
+
+    /// List only documents whose id comes after this one.
+    #[arg(long, requires = "collection", value_name = "ID")]
+    pub(crate) after: Option<String>,
+
+    /// The most documents to list.
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "COUNT")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowArgs {
+    /// The document; without it, the collection is shown.
+    #[arg(value_name = "ID")]
+    pub(crate) document: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) collection: OneCollection,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeleteArgs {
+    /// The documents.
+    #[arg(
+        value_name = "ID",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub(crate) documents: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) collection: OneCollection,
+
+    /// Delete the whole collection.
+    #[arg(long)]
+    pub(crate) all: bool,
+}

@@ -1,0 +1,108 @@
+//! `cento context`: what should stand in the prompt?
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use cento_api::Problem;
+use cento_core::TokenBudget;
+use cento_retrieve::{
+    ContextRequest, ContextResponse, Decision, DropReason, Receipt, ReceiptEntry, Tokenizer,
+    context,
+};
+
+use super::{Outcome, told};
+use crate::args::ContextArgs;
+use crate::session::open;
+use crate::{filter, output};
+
+pub(crate) fn run(data: &Path, args: &ContextArgs, json: bool) -> Outcome {
+    let budget = TokenBudget::new(args.max_tokens).map_err(told)?;
+    let tokenizer = tokenizer(&args.tokenizer)?;
+    let session = open(data, &args.query.collection.collection)?;
+    let view = session.engine.view();
+    let filter = filter::parse(&args.query.filters, view.fields())?;
+    let request = ContextRequest {
+        query: &args.query.query,
+        filter: filter.as_ref(),
+        fusion: args.query.fusion,
+        budget,
+        tokenizer: &tokenizer,
+    };
+    let response = context(&view, &session.embedder, &request).map_err(told)?;
+    if json {
+        output::json(&response);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !response.context.is_empty() {
+        output::line(&response.context);
+    }
+    for text in citations(&response) {
+        output::note(text);
+    }
+    output::note(totals(&response.receipt));
+    if args.receipt {
+        for entry in &response.receipt.candidates {
+            output::note(receipt_line(entry));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A tokenizer by name, or from a file if there is one at that path.
+fn tokenizer(name: &str) -> Result<Tokenizer, Problem> {
+    let path = Path::new(name);
+    if path.is_file() || path.extension().is_some_and(|ending| ending == "json") {
+        Tokenizer::from_file(path).map_err(told)
+    } else {
+        Tokenizer::named(name).map_err(told)
+    }
+}
+
+/// One line a citation.
+pub(crate) fn citations(response: &ContextResponse) -> Vec<String> {
+    let of = |citation: &cento_retrieve::Citation| {
+        format!(
+            "[{}] {}:{} bytes {}",
+            citation.passage, citation.document, citation.line, citation.span
+        )
+    };
+    response.citations.iter().map(of).collect()
+}
+
+/// A receipt's counts in one line.
+pub(crate) fn totals(receipt: &Receipt) -> String {
+    let counts = receipt.counts;
+    let mut text = format!(
+        "{} of {} tokens ({}); {} from {}",
+        receipt.tokens,
+        receipt.budget.limit(),
+        receipt.tokenizer,
+        output::count(counts.passages as u64, "passage"),
+        output::count(counts.candidates as u64, "candidate"),
+    );
+    text.push_str(&format!(
+        ": {} taken, {} left out for size, {} exact duplicates",
+        counts.taken, counts.too_large, counts.duplicates
+    ));
+    if counts.taken == 0 && counts.candidates > 0 {
+        text.push_str("; no candidate fits this budget");
+    }
+    text
+}
+
+/// What became of one candidate, in one line.
+pub(crate) fn receipt_line(entry: &ReceiptEntry) -> String {
+    let fate = match &entry.decision {
+        Decision::Taken { passage, tokens } => format!("taken into [{passage}], {tokens} tokens"),
+        Decision::Dropped { reason } => match reason {
+            DropReason::DuplicateOf { chunk } => format!("dropped: repeats {}", chunk.as_str()),
+            DropReason::DoesNotFit { needs, left } => {
+                format!("dropped: needs {needs} tokens, {left} left")
+            }
+        },
+    };
+    format!(
+        "{:>4}. {:.4}  {} bytes {}  {fate}",
+        entry.rank, entry.score.0, entry.document, entry.span
+    )
+}

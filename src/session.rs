@@ -1,0 +1,93 @@
+//! How does a command get hold of a collection?
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cento_api::Problem;
+use cento_core::CollectionName;
+use cento_embed::Embedder;
+use cento_index::{CollectionSettings, Engine, Store};
+use cento_ingest::CHUNKER_FINGERPRINT;
+
+/// A data directory with one of its collections.
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    pub(crate) name: CollectionName,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) embedder: Embedder,
+    /// Whether the collection was made just now.
+    pub(crate) is_new: bool,
+}
+
+/// Opens a collection that must be there.
+pub(crate) fn open(data: &Path, collection: &str) -> Result<Session, Problem> {
+    let name = name(collection)?;
+    let store = Store::open_existing(data).map_err(|error| Problem::from(&error))?;
+    let engine = store
+        .collection(&name)
+        .map_err(|error| Problem::from(&error))?;
+    session(store, name, engine, false)
+}
+
+/// Opens a collection, making it and the data directory if they are not there.
+pub(crate) fn open_or_create(data: &Path, collection: &str) -> Result<Session, Problem> {
+    let name = name(collection)?;
+    let store = Store::open(data).map_err(|error| Problem::from(&error))?;
+    let known = store.collections().map_err(|error| Problem::from(&error))?;
+    if known.contains(&name) {
+        let engine = store
+            .collection(&name)
+            .map_err(|error| Problem::from(&error))?;
+        return session(store, name, engine, false);
+    }
+    let embedder = embedder()?;
+    let settings = CollectionSettings {
+        embedder: embedder.contract().fingerprint.clone(),
+        dimensions: embedder.contract().dimensions,
+        chunking: CHUNKER_FINGERPRINT.to_owned(),
+    };
+    let engine = store
+        .create(&name, &settings)
+        .map_err(|error| Problem::from(&error))?;
+    Ok(Session {
+        store,
+        name,
+        engine,
+        embedder,
+        is_new: true,
+    })
+}
+
+/// Checks a collection's name.
+pub(crate) fn name(collection: &str) -> Result<CollectionName, Problem> {
+    CollectionName::new(collection).map_err(|error| Problem::from(&error))
+}
+
+fn session(
+    store: Store,
+    name: CollectionName,
+    engine: Arc<Engine>,
+    is_new: bool,
+) -> Result<Session, Problem> {
+    let embedder = embedder()?;
+    let expected = &engine.settings().embedder;
+    let found = &embedder.contract().fingerprint;
+    if expected != found {
+        let detail = format!(
+            "collection '{name}' was embedded by {expected}, but this program carries {found}"
+        );
+        return Err(Problem::new("model_mismatch", 409, detail)
+            .with_help("use the version of cento that made it, or ingest into a new collection"));
+    }
+    Ok(Session {
+        store,
+        name,
+        engine,
+        embedder,
+        is_new,
+    })
+}
+
+fn embedder() -> Result<Embedder, Problem> {
+    Embedder::bundled().map_err(|error| Problem::from(&error))
+}

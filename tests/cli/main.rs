@@ -1,0 +1,7 @@
+//! The real binary, as a person or a program uses it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bad_input;
+mod everyday;
+mod run;
