@@ -9,6 +9,8 @@ use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, Store};
 use cento_ingest::CHUNKER_FINGERPRINT;
 
+use crate::output;
+
 /// A data directory with one of its collections.
 pub(crate) struct Session {
     pub(crate) store: Store,
@@ -58,6 +60,22 @@ pub(crate) fn open_or_create(data: &Path, collection: &str) -> Result<Session, P
     })
 }
 
+/// Says what opening had to mend, if anything.
+pub(crate) fn tell_recovery(name: &CollectionName, engine: &Engine) {
+    let recovery = engine.recovery();
+    for projection in &recovery.remade {
+        output::note(format_args!(
+            "note: the {projection} of '{name}' could not be used and was made anew from the log"
+        ));
+    }
+    if recovery.cut_bytes > 0 {
+        output::note(format_args!(
+            "note: a write to '{name}' that was never acknowledged was cut off ({})",
+            output::bytes(recovery.cut_bytes)
+        ));
+    }
+}
+
 /// Checks a collection's name.
 pub(crate) fn name(collection: &str) -> Result<CollectionName, Problem> {
     CollectionName::new(collection).map_err(|error| Problem::from(&error))
@@ -69,6 +87,7 @@ fn session(
     engine: Arc<Engine>,
     is_new: bool,
 ) -> Result<Session, Problem> {
+    tell_recovery(&name, &engine);
     let embedder = embedder()?;
     let expected = &engine.settings().embedder;
     let found = &embedder.contract().fingerprint;

@@ -13,7 +13,7 @@ use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
 use serde::Serialize;
 
-/// An error as the world sees it, in the shape of RFC 9457.
+/// An error as the world sees it, in the terms of RFC 9457.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Stable, `snake_case`; never reused for another meaning.
@@ -95,6 +95,7 @@ impl From<&IndexError> for Problem {
             E::UnknownCollection { .. } => new("unknown_collection", 404)
                 .with_help("`cento list` names the collections; `cento ingest PATH` makes one"),
             E::CollectionExists { .. } => new("collection_exists", 409),
+            E::CollectionInUse { .. } => new("collection_in_use", 409).retryable(),
             E::UnknownDocument { .. } => new("unknown_document", 404)
                 .with_help("`cento list --collection NAME` names the documents"),
             E::NoDataDirectory { .. } => new("no_data_directory", 404).with_help(

@@ -11,7 +11,7 @@
 //! doubles, texts byte by byte, false before true. `and` of nothing is true,
 //! `or` of nothing is false.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{CoreError, DocumentId, FieldType, FieldTypes, Metadata, Scalar};
 
@@ -70,6 +70,12 @@ impl Comparison {
         ("lt", Self::Lt),
         ("lte", Self::Lte),
     ];
+
+    /// The comparison as filters write it.
+    fn name(self) -> &'static str {
+        let named = Self::ALL.iter().find(|(_, comparison)| *comparison == self);
+        named.map_or("eq", |(name, _)| name)
+    }
 
     /// Whether `left OP right` holds for two values; values of different types
     /// are never equal and have no order.
@@ -146,6 +152,34 @@ impl Filter {
     pub fn from_json(value: &Value) -> Result<Self, CoreError> {
         let mut terms = 0;
         read(value, "filter", 1, &mut terms)
+    }
+
+    /// The filter in the JSON that [`Filter::from_json`] reads.
+    pub fn to_json(&self) -> Value {
+        let all = |filters: &[Self]| filters.iter().map(Self::to_json).collect::<Vec<_>>();
+        match self {
+            Self::Compare {
+                field,
+                comparison,
+                value,
+            } => json!({"type": comparison.name(), "key": field.key(), "value": value.to_json()}),
+            Self::Member {
+                field,
+                membership,
+                values,
+            } => {
+                let kind = match membership {
+                    Membership::In => "in",
+                    Membership::Nin => "nin",
+                };
+                let values: Vec<Value> = values.iter().map(Scalar::to_json).collect();
+                json!({"type": kind, "key": field.key(), "value": values})
+            }
+            Self::Exists { field } => json!({"type": "exists", "key": field.key()}),
+            Self::And(filters) => json!({"type": "and", "filters": all(filters)}),
+            Self::Or(filters) => json!({"type": "or", "filters": all(filters)}),
+            Self::Not(filter) => json!({"type": "not", "filter": filter.to_json()}),
+        }
     }
 
     /// Checks every field and value against a collection's fields.
@@ -366,7 +400,6 @@ fn count(terms: &mut usize, more: usize) -> Result<(), CoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn metadata(value: &Value) -> Metadata {
         Metadata::from_json(value.as_object().expect("object")).expect("valid")
@@ -495,5 +528,24 @@ mod tests {
             check(json!({"type":"gt","key":"id","value":"a"})),
             Err(CoreError::FilterOperator { .. })
         ));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_as_the_same_filter() {
+        let written = json!({"type": "and", "filters": [
+            {"type": "eq", "key": "id", "value": "a.md"},
+            {"type": "ne", "key": "metadata.id", "value": "x"},
+            {"type": "gt", "key": "metadata.n", "value": 1},
+            {"type": "gte", "key": "metadata.n", "value": 1.5},
+            {"type": "not", "filter": {"type": "lt", "key": "metadata.n", "value": 2}},
+            {"type": "or", "filters": [
+                {"type": "lte", "key": "metadata.n", "value": -3},
+                {"type": "in", "key": "metadata.tags", "value": ["a", "b"]},
+                {"type": "nin", "key": "metadata.open", "value": [true]},
+                {"type": "exists", "key": "metadata.team"},
+            ]},
+        ]});
+        let filter = Filter::from_json(&written).expect("a filter");
+        assert_eq!(filter.to_json(), written);
     }
 }

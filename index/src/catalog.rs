@@ -81,22 +81,21 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Opens the catalog in `dir`; one that sled cannot open, or of another
-    /// format, is thrown away, to be filled again from the log.
-    pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
+    /// Opens the catalog in `dir`. One that sled cannot open, or of another
+    /// format, is thrown away, to be filled again from the log; says whether
+    /// that was so.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, bool), IndexError> {
         let opened = Self::try_open(dir).and_then(|catalog| {
             catalog.check_format()?;
             Ok(catalog)
         });
-        match opened {
-            Ok(catalog) => Ok(catalog),
-            Err(_) => {
-                remove_dir(dir)?;
-                let catalog = Self::try_open(dir)?;
-                catalog.check_format()?;
-                Ok(catalog)
-            }
+        if let Ok(catalog) = opened {
+            return Ok((catalog, false));
         }
+        remove_dir(dir)?;
+        let catalog = Self::try_open(dir)?;
+        catalog.check_format()?;
+        Ok((catalog, true))
     }
 
     fn try_open(dir: &Path) -> Result<Self, IndexError> {
@@ -265,23 +264,30 @@ impl Catalog {
     /// Called on open, when no view exists; rows that none will ask for again
     /// are erased on the way.
     pub(crate) fn sweep(&self) -> Result<(RoaringTreemap, u64), IndexError> {
-        let at = Sequence(u64::MAX);
         let mut live = RoaringTreemap::new();
         let mut count = 0;
-        let mut previous: Option<(Vec<u8>, DocumentId)> = None;
         let mut dead_rows = sled::Batch::default();
+        // All rows of one id are adjacent, and only the last of them stands:
+        // the others, and a deletion's mark, are dead.
+        let mut previous: Option<(sled::IVec, DocumentId)> = None;
         for row in self.db.scan_prefix(b"d") {
-            let (key, _) = row.map_err(failed)?;
+            let (key, value) = row.map_err(failed)?;
             let (id, _) = parse_document_key(&key)?;
-            if let Some((older, _)) = previous.take().filter(|(_, other)| *other == id) {
+            if let Some((older, other)) = previous.take()
+                && other == id
+            {
                 dead_rows.remove(older);
             }
-            previous = Some((key.to_vec(), id));
+            if decode::<Option<ChunkNo>>(&value)?.is_none() {
+                dead_rows.remove(key);
+            } else {
+                previous = Some((key, id));
+            }
         }
         self.db.apply_batch(dead_rows).map_err(failed)?;
         let mut after = None;
         loop {
-            let page = self.documents(at, after.as_ref(), 4096)?;
+            let page = self.documents(Sequence(u64::MAX), after.as_ref(), 4096)?;
             for (_, version) in &page {
                 let first = version.first_chunk.0;
                 live.insert_range(first..first + u64::from(version.chunks));

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::catalog::Catalog;
 use crate::log::Position;
 use crate::log_record::{Change, Put, Record, split};
+use crate::projections::check_order;
 use crate::view::View;
 use crate::{Engine, IndexError};
 
@@ -63,7 +64,7 @@ impl Engine {
     pub fn audit(&self) -> Result<AuditReport, IndexError> {
         self.with_writes_held(|log, catalog, view| {
             let mut standing: BTreeMap<DocumentId, (Sequence, Position, usize)> = BTreeMap::new();
-            let mut last = Sequence(0);
+            let mut last = None;
             let (end, broken) = log.scan(Position::default(), |at, payload, _| {
                 let damaged = || log.damaged(at, "a commit cannot be decoded");
                 for (offset, bytes) in split(payload).ok_or_else(damaged)? {
@@ -72,7 +73,7 @@ impl Engine {
                         offset: at.offset + offset,
                     };
                     let record = Record::decode(bytes).ok_or_else(damaged)?;
-                    last = record.sequence;
+                    check_order(&mut last, &record, log, at)?;
                     match record.change {
                         Change::Put(put) => {
                             let entry = (record.sequence, place, bytes.len());
@@ -89,7 +90,7 @@ impl Engine {
                 return Err(log.damaged(end, reason));
             }
             let mut report = AuditReport {
-                sequence: last,
+                sequence: last.unwrap_or_default(),
                 documents: standing.len() as u64,
                 chunks: 0,
                 differences: Vec::new(),

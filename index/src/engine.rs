@@ -16,6 +16,7 @@ use cento_core::{Chunk, ChunkNo, ContentHash, CoreError, Document, DocumentId, S
 use roaring::RoaringTreemap;
 
 use crate::catalog::{Catalog, Retired};
+use crate::files::remove_dir;
 use crate::log::{Log, Position};
 use crate::log_record::{Change, Outline, Put, Record, join};
 use crate::projections::{Projections, Recovery, before_commit};
@@ -45,9 +46,9 @@ pub enum PutOutcome {
 
 /// A batch is written in commits of about so many bytes.
 const COMMIT_BYTES: usize = 32 << 20;
-/// The longest canonical text: far above any setting, and far below what a
-/// frame's length can say.
-const MAX_TEXT_BYTES: usize = 1 << 30;
+/// The most bytes of text and codes of one document: far above any setting,
+/// and far below what a frame's length can say.
+const MAX_DOCUMENT_BYTES: usize = 1 << 30;
 
 /// One collection's engine.
 pub struct Engine {
@@ -75,8 +76,19 @@ struct Writer {
 
 impl Engine {
     /// Opens the collection in `dir` and brings its projections to the end of
-    /// its log.
-    pub(crate) fn open(dir: &Path, settings: CollectionSettings) -> Result<Self, IndexError> {
+    /// its log. A projection that cannot follow is thrown away, once, and made
+    /// anew.
+    pub(crate) fn open(dir: &Path, settings: &CollectionSettings) -> Result<Self, IndexError> {
+        match Self::try_open(dir, settings.clone()) {
+            Err(IndexError::Projection { projection, .. }) => {
+                remove_dir(&dir.join(projection))?;
+                Self::try_open(dir, settings.clone())
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(dir: &Path, settings: CollectionSettings) -> Result<Self, IndexError> {
         let log = Arc::new(Log::open(&dir.join("log"))?);
         let (projections, recovery) = Projections::open(dir, settings.dimensions, &log)?;
         let catalog = Arc::clone(&projections.catalog);
@@ -91,7 +103,7 @@ impl Engine {
             failure: None,
         };
         let view = writer.publish(&log)?;
-        Ok(Self {
+        let engine = Self {
             dir: dir.to_owned(),
             settings,
             log,
@@ -99,7 +111,13 @@ impl Engine {
             writer: Mutex::new(writer),
             current: ArcSwap::new(view),
             recovery,
-        })
+        };
+        if engine.recovery.replayed > 0 {
+            // So that the next opening need not do it again. If it fails, as
+            // on a full disk, reading still works, and writing says why not.
+            let _ = engine.checkpoint();
+        }
+        Ok(engine)
     }
 
     /// What was fixed at the collection's creation.
@@ -135,7 +153,7 @@ impl Engine {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut records = Vec::new();
         for new in batch {
-            let checked = check(&new, self.settings.dimensions, &mut seen).and_then(|()| {
+            let checked = check(&new, self.settings.dimensions, &seen).and_then(|()| {
                 fields.admit(&new.document.metadata)?;
                 Outline::of(
                     &new.document,
@@ -150,6 +168,7 @@ impl Engine {
                     sequence = sequence.next();
                     next_chunk = ChunkNo(next_chunk.0 + new.chunks.len() as u64);
                     outcomes.push(PutOutcome::Stored(sequence));
+                    seen.insert(new.document.id);
                     records.push(Record {
                         sequence,
                         change: Change::Put(Box::new(Put {
@@ -391,7 +410,7 @@ fn encode(record: &mut Record) -> Result<Vec<u8>, IndexError> {
 fn check(
     new: &NewDocument,
     dimensions: usize,
-    seen: &mut HashSet<DocumentId>,
+    seen: &HashSet<DocumentId>,
 ) -> Result<(), CoreError> {
     let id = &new.document.id;
     let wrong = |reason: String| CoreError::Document {
@@ -401,8 +420,10 @@ fn check(
     if new.chunks.is_empty() {
         return Err(wrong("it has no text to index".to_owned()));
     }
-    if new.document.text.len() > MAX_TEXT_BYTES {
-        return Err(wrong("its text is longer than 1 GiB".to_owned()));
+    if new.document.text.len() + new.chunks.len() * dimensions > MAX_DOCUMENT_BYTES {
+        return Err(wrong(
+            "its text and vectors take more than 1 GiB".to_owned(),
+        ));
     }
     check_chunks(&new.document.text, &new.chunks)?;
     if new.vectors.len() != new.chunks.len() {
@@ -425,9 +446,9 @@ fn check(
             ));
         }
     }
-    if seen.insert(id.clone()) {
-        Ok(())
-    } else {
+    if seen.contains(id) {
         Err(CoreError::DuplicateId { id: id.clone() })
+    } else {
+        Ok(())
     }
 }

@@ -25,6 +25,12 @@ pub enum IndexError {
         /// The name.
         name: CollectionName,
     },
+    /// Nobody's fault: something is going on in the collection.
+    #[error("collection '{name}' is being used by another request")]
+    CollectionInUse {
+        /// The name.
+        name: CollectionName,
+    },
     /// The caller's fault: there is no such document.
     #[error("no document '{id}' in this collection")]
     UnknownDocument {

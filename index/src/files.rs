@@ -29,16 +29,25 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), IndexErr
     }
 }
 
-/// Creates a directory, with its parents, and makes its entry durable.
+/// Creates a directory, with its parents, and makes every new entry durable.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), IndexError> {
-    if dir.is_dir() {
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .take_while(|ancestor| !ancestor.is_dir())
+        .collect();
+    if missing.is_empty() {
         return Ok(());
     }
     fs::create_dir_all(dir).on("cannot create the directory", dir)?;
-    match dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => sync_dir(parent),
-        None => Ok(()),
+    for created in missing {
+        match created.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
+            Some(parent) => sync_dir(parent)?,
+            None => {}
+        }
     }
+    Ok(())
 }
 
 /// Removes a directory and all in it; one that is not there is no error.

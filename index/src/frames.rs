@@ -100,6 +100,24 @@ pub(crate) enum Frame {
     Broken(&'static str),
 }
 
+/// Where the frame at `offset` says that it ends; `None` if that is not within
+/// the file. Nothing is verified.
+pub(crate) fn end_of(
+    file: &File,
+    path: &Path,
+    offset: u64,
+    file_bytes: u64,
+) -> Result<Option<u64>, IndexError> {
+    if file_bytes.saturating_sub(offset) < FRAME_HEAD_BYTES {
+        return Ok(None);
+    }
+    let mut length = [0; 4];
+    file.read_exact_at(&mut length, offset)
+        .on("cannot read", path)?;
+    let end = offset + FRAME_HEAD_BYTES + u64::from(u32::from_le_bytes(length));
+    Ok((end <= file_bytes).then_some(end))
+}
+
 /// Reads the frame at `offset` of a file of `file_bytes` bytes.
 pub(crate) fn read(
     file: &File,

@@ -78,6 +78,14 @@ impl Log {
             }
             FORMAT.check(file, &path)?;
         }
+        let numbers: Vec<u64> = segments.keys().copied().collect();
+        if let Some(gap) = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
+            return Err(IndexError::LogDamaged {
+                path: segment_path(dir, gap[0] + 1),
+                offset: 0,
+                reason: "the segment is missing".to_owned(),
+            });
+        }
         if segments.is_empty() {
             let path = segment_path(dir, 1);
             let file = open_segment(&path)?;
@@ -174,17 +182,26 @@ impl Log {
         Ok((end, None))
     }
 
-    /// Whether a position lies within the log; one that does not belongs to
-    /// another log, or to a longer past of this one.
-    pub(crate) fn contains(&self, position: Position) -> bool {
+    /// Whether a commit ends, or the log begins, exactly at a position. One
+    /// where that is not so belongs to another log, or to a longer past of
+    /// this one. Only the heads of the frames are read.
+    pub(crate) fn is_boundary(&self, position: Position) -> Result<bool, IndexError> {
         if position == Position::default() {
-            return true;
+            return Ok(true);
         }
-        let guard = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        guard
-            .get(&position.segment)
-            .and_then(|file| file.metadata().ok())
-            .is_some_and(|metadata| position.offset <= metadata.len())
+        let Ok(file) = self.segment(position.segment) else {
+            return Ok(false);
+        };
+        let path = segment_path(&self.dir, position.segment);
+        let bytes = file.metadata().on("cannot read", &path)?.len();
+        let mut offset = HEADER_BYTES;
+        while offset < position.offset.min(bytes) {
+            match frames::end_of(&file, &path, offset, bytes)? {
+                Some(end) => offset = end,
+                None => return Ok(false),
+            }
+        }
+        Ok(offset == position.offset)
     }
 
     /// Appends one commit and waits until it is on the disk. Returns the
@@ -203,20 +220,19 @@ impl Log {
         let path = segment_path(&self.dir, segment);
         let file = self.segment(segment)?;
         let frame = frames::encode(payload);
-        let written = file
-            .write_all_at(&frame, offset)
-            .on("cannot write to the log", &path)
-            .and_then(|()| file.sync_data().on("cannot sync the log", &path));
-        if let Err(error) = written {
-            // Cut off what may have been written. If even that fails, or the
-            // sync did, the file's state is unknown until it is opened anew.
+        if let Err(error) = file.write_all_at(&frame, offset) {
+            // A full disk, most likely: cut off what may have been written, so
+            // that the next append finds the log as it was.
             let undone = file.set_len(offset).and_then(|()| file.sync_data());
-            let is_full =
-                matches!(&error, IndexError::Io { action, .. } if action.contains("write"));
-            if undone.is_err() || !is_full {
+            if undone.is_err() {
                 tail.failure = Some(error.to_string());
             }
-            return Err(error);
+            return Err(error).on("cannot write to the log", &path);
+        }
+        if let Err(error) = file.sync_data() {
+            // Nobody knows what is on the disk now; only opening anew can tell.
+            tail.failure = Some(error.to_string());
+            return Err(error).on("cannot sync the log", &path);
         }
         let at = |offset| Position { segment, offset };
         let next = at(offset + frame.len() as u64);

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use cento_core::ChunkNo;
+use cento_core::{ChunkNo, Sequence};
 
 use crate::IndexError;
 use crate::applied::Applied;
@@ -36,6 +36,8 @@ pub struct Recovery {
     pub replayed: u64,
     /// Bytes of a commit that was never acknowledged, cut off the log's end.
     pub cut_bytes: u64,
+    /// Projections that could not be used and were made anew.
+    pub remade: Vec<&'static str>,
 }
 
 impl Projections {
@@ -46,31 +48,46 @@ impl Projections {
         dimensions: usize,
         log: &Log,
     ) -> Result<(Self, Recovery), IndexError> {
-        let catalog = Arc::new(Catalog::open(&dir.join("catalog"))?);
-        let mut text = Text::open(&dir.join("text"))?;
+        let mut remade = Vec::new();
+        let (catalog, is_fresh) = Catalog::open(&dir.join("catalog"))?;
+        if is_fresh {
+            remade.push("catalog");
+        }
+        let (mut text, is_fresh) = Text::open(&dir.join("text"))?;
+        if is_fresh {
+            remade.push("text");
+        }
         let mut vectors = Vectors::open(&dir.join("vectors"), dimensions)?;
-        // A projection ahead of the log has followed another one.
-        let is_ours = |applied: Applied| log.contains(applied.position);
+        // A projection that does not stand at the end of one of our commits
+        // has followed another log, and its rows mean nothing here.
         let mut state = catalog.state().unwrap_or_default();
-        if !is_ours(state.applied) || state == State::default() {
+        if !log.is_boundary(state.applied.position)? || state == State::default() {
+            if state != State::default() {
+                remade.push("catalog");
+            }
             catalog.reset()?;
             state = State::default();
         }
-        if !is_ours(text.applied()) {
+        if !log.is_boundary(text.applied().position)? {
+            remade.push("text");
             text.reset()?;
         }
-        if !is_ours(vectors.applied()) {
+        if !log.is_boundary(vectors.applied().position)? {
+            remade.push("vectors");
             vectors.reset()?;
         }
         let mut projections = Self {
             text_applied: text.applied(),
             vectors_applied: vectors.applied(),
-            catalog,
+            catalog: Arc::new(catalog),
             text,
             vectors,
             state,
         };
-        let recovery = projections.catch_up(log)?;
+        let recovery = Recovery {
+            remade,
+            ..projections.catch_up(log)?
+        };
         Ok((projections, recovery))
     }
 
@@ -82,12 +99,14 @@ impl Projections {
             self.vectors_applied.position,
         ];
         let from = from.into_iter().min().unwrap_or_default();
+        let mut last: Option<Sequence> = None;
         recovery.cut_bytes = log.replay(from, |at, payload, next| {
             let damaged = || log.damaged(at, "a commit with a right checksum cannot be decoded");
             let records = split(payload).ok_or_else(damaged)?;
             let count = records.len();
             for (i, (offset, bytes)) in records.into_iter().enumerate() {
                 let record = Record::decode(bytes).ok_or_else(damaged)?;
+                check_order(&mut last, &record, log, at)?;
                 let place = Position {
                     segment: at.segment,
                     offset: at.offset + offset,
@@ -180,6 +199,22 @@ impl Projections {
     pub(crate) fn applied(&self) -> Applied {
         self.state.applied
     }
+}
+
+/// Records are numbered without a gap: one that is missing is damage, even
+/// where every frame is whole.
+pub(crate) fn check_order(
+    last: &mut Option<Sequence>,
+    record: &Record,
+    log: &Log,
+    at: Position,
+) -> Result<(), IndexError> {
+    let expected = last.map(Sequence::next);
+    if expected.is_some_and(|expected| expected != record.sequence) {
+        return Err(log.damaged(at, "writes are missing before this commit"));
+    }
+    *last = Some(record.sequence);
+    Ok(())
 }
 
 /// The position of a commit whose payload begins at `at`.

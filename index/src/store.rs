@@ -79,7 +79,7 @@ impl Store {
         settings.write(&fresh.join(settings::FILE_NAME))?;
         fs::rename(&fresh, &dir).on("cannot rename to", &dir)?;
         sync_dir(&self.dir.join("collections"))?;
-        let engine = Arc::new(Engine::open(&dir, settings.clone())?);
+        let engine = Arc::new(Engine::open(&dir, settings)?);
         engines.insert(name.clone(), Arc::clone(&engine));
         Ok(engine)
     }
@@ -92,7 +92,7 @@ impl Store {
         }
         let dir = self.existing_dir(name)?;
         let settings = CollectionSettings::read(&dir.join(settings::FILE_NAME))?;
-        let engine = Arc::new(Engine::open(&dir, settings)?);
+        let engine = Arc::new(Engine::open(&dir, &settings)?);
         engines.insert(name.clone(), Arc::clone(&engine));
         Ok(engine)
     }
@@ -103,7 +103,9 @@ impl Store {
         let mut names = Vec::new();
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let entry = entry.on("cannot list", &dir)?;
-            if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy()) {
+            if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy())
+                && entry.path().join(settings::FILE_NAME).is_file()
+            {
                 names.push(name);
             }
         }
@@ -112,10 +114,13 @@ impl Store {
     }
 
     /// Deletes a collection and everything in it.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionInUse`] if somebody holds its engine.
     pub fn delete(&self, name: &CollectionName) -> Result<(), IndexError> {
         let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-        engines.remove(name);
         let dir = self.existing_dir(name)?;
+        release(&mut engines, name)?;
         let doomed = self.dir.join("collections").join(format!("{name}{OLD}"));
         remove_dir(&doomed)?;
         fs::rename(&dir, &doomed).on("cannot rename to", &doomed)?;
@@ -124,12 +129,15 @@ impl Store {
     }
 
     /// Throws the collection's projections away and makes them anew from the
-    /// log. Nobody may hold the collection's engine.
+    /// log.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionInUse`] if somebody holds its engine.
     pub fn rebuild(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
         {
             let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
-            engines.remove(name);
             let dir = self.existing_dir(name)?;
+            release(&mut engines, name)?;
             for projection in ["catalog", "text", "vectors"] {
                 remove_dir(&dir.join(projection))?;
             }
@@ -170,6 +178,20 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Closes an engine that nobody else holds: two engines must never write to
+/// one log.
+fn release(
+    engines: &mut HashMap<CollectionName, Arc<Engine>>,
+    name: &CollectionName,
+) -> Result<(), IndexError> {
+    let is_held = |engine: &Arc<Engine>| Arc::strong_count(engine) > 1;
+    if engines.get(name).is_some_and(is_held) {
+        return Err(IndexError::CollectionInUse { name: name.clone() });
+    }
+    engines.remove(name);
+    Ok(())
 }
 
 /// Endings that no collection's name can have.

@@ -33,6 +33,7 @@ use tantivy::{
 
 use crate::IndexError;
 use crate::applied::Applied;
+use crate::error::IoContext;
 use crate::files::{create_dir, remove_dir};
 use crate::log_record::Put;
 
@@ -67,16 +68,15 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Opens the projection in `dir`; one that tantivy cannot open, or with
-    /// another schema, is thrown away, to be filled again from the log.
-    pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
-        match Self::try_open(dir) {
-            Ok(text) => Ok(text),
-            Err(_) => {
-                remove_dir(dir)?;
-                Self::try_open(dir)
-            }
+    /// Opens the projection in `dir`. One that tantivy cannot open, or with
+    /// another schema, is thrown away, to be filled again from the log; says
+    /// whether that was so.
+    pub(crate) fn open(dir: &Path) -> Result<(Self, bool), IndexError> {
+        if let Ok(text) = Self::try_open(dir) {
+            return Ok((text, false));
         }
+        remove_dir(dir)?;
+        Ok((Self::try_open(dir)?, true))
     }
 
     fn try_open(dir: &Path) -> Result<Self, IndexError> {
@@ -84,6 +84,7 @@ impl Text {
         let (schema, fields) = schema();
         let directory = tantivy::directory::MmapDirectory::open(dir).map_err(failed)?;
         let index = Index::open_or_create(directory, schema).map_err(failed)?;
+        remove_strays(&index, dir)?;
         index
             .tokenizers()
             .register(analyzer::ANALYZER, analyzer::analyzer());
@@ -133,7 +134,9 @@ impl Text {
             row.add_text(fields.document, outline.id.as_str());
             row.add_text(fields.body, body);
             row.add_text(fields.title, &outline.title);
-            for heading in outline.heading_path(entry) {
+            // The first heading of a page is often its title: counted once.
+            let headings = outline.heading_path(entry);
+            for heading in headings.iter().filter(|text| **text != outline.title) {
                 row.add_text(fields.headings, heading);
             }
             if let Some(metadata) = &metadata {
@@ -328,7 +331,42 @@ impl TextView {
         Box::new(BooleanQuery::new(clauses))
     }
 
+    /// The `depth` best documents of a query, ties by chunk number.
+    ///
+    /// By score alone tantivy skips blocks that cannot win, but breaks ties by
+    /// its own document ids, which change with every merge. So one more is
+    /// asked for: where the score falls behind the last place, the set is
+    /// settled and only its order has to be made; where it ties, the slower
+    /// way decides.
     fn top(
+        &self,
+        query: &dyn Query,
+        depth: usize,
+    ) -> Result<Vec<(ChunkNo, Bm25Score)>, IndexError> {
+        let by_score = TopDocs::with_limit(depth + 1).order_by_score();
+        let mut found = self.searcher.search(query, &by_score).map_err(failed)?;
+        let ties = found.len() > depth && found[depth - 1].0 == found[depth].0;
+        if ties {
+            return self.top_of_ties(query, depth);
+        }
+        found.truncate(depth);
+        let mut hits = Vec::with_capacity(found.len());
+        let columns: Vec<_> = self
+            .searcher
+            .segment_readers()
+            .iter()
+            .map(chunk_column)
+            .collect::<tantivy::Result<_>>()
+            .map_err(failed)?;
+        for (score, address) in found {
+            let number = columns[address.segment_ord as usize].first(address.doc_id);
+            hits.extend(number.map(|number| (ChunkNo(number), Bm25Score(score))));
+        }
+        hits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        Ok(hits)
+    }
+
+    fn top_of_ties(
         &self,
         query: &dyn Query,
         depth: usize,
@@ -342,6 +380,22 @@ impl TextView {
             .filter_map(|((score, number), _)| Some((ChunkNo(number?), Bm25Score(score))))
             .collect())
     }
+}
+
+/// Removes files that no commit names: what a crash left of one that was not
+/// finished. tantivy names the next commit's deletions alike after a replay,
+/// and refuses to write over a file that is there.
+fn remove_strays(index: &Index, dir: &Path) -> Result<(), IndexError> {
+    let named = index.load_metas().map_err(failed)?.list_segment_files();
+    for entry in std::fs::read_dir(dir).on("cannot list", dir)? {
+        let path = entry.on("cannot list", dir)?.path();
+        let name = path.file_name().map(PathBuf::from).unwrap_or_default();
+        let is_own = name == Path::new("meta.json") || name.to_string_lossy().starts_with('.');
+        if !is_own && !named.contains(&name) {
+            std::fs::remove_file(&path).on("cannot remove", &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// A query that lets allowed chunks through.

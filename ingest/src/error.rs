@@ -52,18 +52,3 @@ pub enum IngestError {
     #[error("the ingestion's worker ended early: this is a defect, please report it")]
     WorkerLost,
 }
-
-impl IngestError {
-    /// A stable code for programs: `path_not_found`, `nothing_to_ingest`,
-    /// `model_mismatch`, `chunking_mismatch`, `index`, `internal`.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::PathNotFound { .. } => "path_not_found",
-            Self::NothingToIngest { .. } => "nothing_to_ingest",
-            Self::ModelMismatch { .. } => "model_mismatch",
-            Self::ChunkingMismatch { .. } => "chunking_mismatch",
-            Self::Index(_) => "index",
-            Self::WorkerLost => "internal",
-        }
-    }
-}

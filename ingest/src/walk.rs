@@ -250,8 +250,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn found(sources: Vec<Source>) -> Result<Vec<(String, String)>, String> {
-        let found = find(sources, &[]).map_err(|e| e.code().to_owned())?;
+    fn found(sources: Vec<Source>) -> Result<Vec<(String, String)>, IngestError> {
+        let found = find(sources, &[])?;
         Ok(found
             .inputs
             .into_iter()
@@ -291,15 +291,15 @@ mod tests {
     #[test]
     fn nothing_and_missing_are_told_apart() {
         let dir = tempfile::tempdir().expect("dir");
-        assert_eq!(
+        assert!(matches!(
             found(vec![Source::Path(dir.path().into())]),
-            Err("nothing_to_ingest".into())
-        );
+            Err(IngestError::NothingToIngest { .. })
+        ));
         let missing = dir.path().join("missing");
-        assert_eq!(
+        assert!(matches!(
             found(vec![Source::Path(missing)]),
-            Err("path_not_found".into())
-        );
+            Err(IngestError::PathNotFound { .. })
+        ));
     }
 
     #[test]

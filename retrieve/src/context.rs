@@ -10,9 +10,7 @@ use crate::pack::{Rendered, pack};
 use crate::passages::Layout;
 use crate::receipt::{Decision, entries};
 use crate::render::render;
-use crate::{
-    Citation, Fusion, Query, Receipt, ReceiptCounts, RetrieveError, Tokenizer, filter_json,
-};
+use crate::{Citation, Fusion, Query, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
 
 /// What a context is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +101,7 @@ pub(crate) fn assemble(
         tokens,
         receipt: Receipt {
             query: query.as_str().to_owned(),
-            filter: request.filter.map(filter_json::to_json),
+            filter: request.filter.map(Filter::to_json),
             fusion: request.fusion,
             budget: request.budget,
             tokens,

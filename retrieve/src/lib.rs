@@ -20,7 +20,6 @@ mod citation;
 mod context;
 mod dedupe;
 mod error;
-mod filter_json;
 mod fusion;
 mod pack;
 mod passages;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `title` is left out where it is empty or only repeats the document's id,
-//! `section` where it is empty. (`>` stands escaped in the real attribute.)
+//! `section` where it is empty.
 //!
 //! A document must not be able to end its block, nor to begin one that names
 //! another source. In attributes everything that could is escaped; in texts
@@ -43,26 +43,35 @@ fn render_one(out: &mut String, number: usize, passage: &Passage) {
     if !passage.title.is_empty() && passage.title != passage.document.as_str() {
         attribute(out, "title", &passage.title);
     }
-    let section = section(passage);
-    if !section.is_empty() {
-        attribute(out, "section", &section);
-    }
+    section(out, passage);
     out.push_str(">\n");
     escape_text(out, &passage.quote);
     out.push_str("\n</passage>");
 }
 
-/// The heading path, without the title that the block already names.
-fn section(passage: &Passage) -> String {
+/// The heading path, without the title that the block already names. The signs
+/// between the headings are ours, so they need no escaping.
+fn section(out: &mut String, passage: &Passage) {
     let path = match passage.heading_path.split_first() {
         Some((first, rest)) if *first == passage.title => rest,
         _ => &passage.heading_path,
     };
-    path.join(" > ")
+    for (place, heading) in path.iter().enumerate() {
+        out.push_str(if place == 0 { " section=\"" } else { " > " });
+        escape_attribute(out, heading);
+    }
+    if !path.is_empty() {
+        out.push('"');
+    }
 }
 
 fn attribute(out: &mut String, name: &str, value: &str) {
     let _ = write!(out, " {name}=\"");
+    escape_attribute(out, value);
+    out.push('"');
+}
+
+fn escape_attribute(out: &mut String, value: &str) {
     for c in value.chars() {
         match c {
             '&' => out.push_str("&amp;"),
@@ -75,7 +84,6 @@ fn attribute(out: &mut String, name: &str, value: &str) {
             c => out.push(c),
         }
     }
-    out.push('"');
 }
 
 /// Appends a text with each `<` that begins something like a delimiter written
@@ -217,7 +225,7 @@ mod tests {
         assert_eq!(
             render(&passages),
             "<passage id=\"1\" document=\"policies/refunds.md\" title=\"Refund policy\" \
-             section=\"Exceptions &gt; Hardware\">\nNo refunds.\n</passage>\n\
+             section=\"Exceptions > Hardware\">\nNo refunds.\n</passage>\n\
              <passage id=\"2\" document=\"notes.txt\">\nif a < b && c > d {}\n</passage>\n\
              <passage id=\"3\" document=\"b.md\" section=\"One\">\nx\n</passage>"
         );

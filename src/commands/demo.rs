@@ -23,16 +23,16 @@ use crate::session::{Session, open_or_create};
 
 static CORPUS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/demo/corpus");
 
-/// A question that a table answers, one that needs two documents, and one in
-/// another language.
+/// A code that is looked up, a question that two documents answer together,
+/// and one in another language.
 const QUESTIONS: [&str; 3] = [
-    "Whose signatures do I need before paying 9,000 euros back to a buyer?",
-    "What are Regulated customers owed for the ingest delay on 17 March 2026?",
+    "The connectivity check on the gateway console ends with E-17. What is wrong at the site?",
+    "The certificate of a G1 with forty sensors ran out five days ago. Have measurements been lost in the meantime?",
     "墙面只有 3 度，传感器总是掉下来，应该怎么固定？",
 ];
 
-/// Small on purpose: the packing shows only where not everything fits.
-const BUDGET: usize = 450;
+/// Small on purpose: packing shows only where not everything fits.
+const BUDGET: usize = 600;
 /// How many lines of each receipt are shown.
 const RECEIPT_LINES: usize = 6;
 

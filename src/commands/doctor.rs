@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Outcome, told};
 use crate::args::EachCollection;
 use crate::output;
-use crate::session::name;
+use crate::session::{name, tell_recovery};
 
 pub(crate) fn run(data: &Path, args: &EachCollection, json: bool) -> Outcome {
     let store = Store::open_existing(data).map_err(told)?;
@@ -21,6 +21,7 @@ pub(crate) fn run(data: &Path, args: &EachCollection, json: bool) -> Outcome {
     let mut told_all = Vec::new();
     for name in names {
         let engine = store.collection(&name).map_err(told)?;
+        tell_recovery(&name, &engine);
         let report = engine.audit().map_err(told)?;
         all_well &= report.is_clean();
         if json {
@@ -30,6 +31,7 @@ pub(crate) fn run(data: &Path, args: &EachCollection, json: bool) -> Outcome {
                 "recovered": {
                     "replayed": engine.recovery().replayed,
                     "cut_bytes": engine.recovery().cut_bytes,
+                    "remade": engine.recovery().remade,
                 },
                 "report": report,
             }));

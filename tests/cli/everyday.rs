@@ -56,7 +56,20 @@ fn the_demo_answers_with_checked_citations() {
     assert!(ran.stdout.contains("<passage id=\"1\""), "{}", ran.stdout);
     assert!(ran.stdout.contains("Try it on your own documents"));
     let told = cento_json(dir.path(), &["demo"]).json();
-    for answer in told["answers"].as_array().unwrap() {
+    let answers = told["answers"].as_array().unwrap();
+    assert_eq!(answers.len(), 3);
+    // What a person would look for in each answer.
+    for (answer, evidence) in answers.iter().zip([
+        &["port 8883 is blocked"][..],
+        &["An expired certificate is still", "72 h "],
+        &["粘贴面温度低于 5 ℃ 时"],
+    ]) {
+        let context = answer["context"].as_str().unwrap();
+        for words in evidence {
+            assert!(context.contains(words), "{words} is missing in {context}");
+        }
+    }
+    for answer in answers {
         let used = answer["receipt"]["tokens"].as_u64().unwrap();
         assert!(used > 0 && used <= answer["receipt"]["budget"].as_u64().unwrap());
         assert!(!answer["citations"].as_array().unwrap().is_empty());
@@ -266,4 +279,51 @@ fn the_same_question_gives_the_same_bytes() {
     for _ in 0..3 {
         assert_eq!(ask(), first);
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_an_ingestion_cleanly_with_what_is_committed() {
+    use std::io::{BufRead, BufReader};
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..20_000)
+        .map(|i| {
+            json!({"id": format!("d{i}"), "text": format!("Entry {i} on pumps.")}).to_string()
+                + "\n"
+        })
+        .collect();
+    write(dir.path(), "many.jsonl", lines);
+    let data = dir.path().join("data");
+    let mut child = command(&data)
+        .args(["--json", "ingest"])
+        .arg(dir.path().join("many.jsonl"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut committed = 0;
+    let mut report = Value::Null;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if event["event"] == "committed" {
+            if committed == 0 {
+                let pid = child.id().to_string();
+                std::process::Command::new("kill")
+                    .args(["-INT", &pid])
+                    .status()
+                    .unwrap();
+            }
+            committed += event["documents"].as_array().unwrap().len();
+        } else if event["event"] == "report" {
+            report = event["report"].clone();
+        }
+    }
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["added"], committed);
+    assert!(committed < 20_000, "it was stopped before its end");
+    let audit = cento_json(&data, &["doctor"]).json();
+    assert_eq!(audit["clean"], true);
+    assert_eq!(audit["collections"][0]["report"]["documents"], committed);
 }

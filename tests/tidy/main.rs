@@ -206,12 +206,17 @@ fn a_file_can_be_read_at_one_sitting() {
 
 #[test]
 fn docs_point_at_files_that_are_there() {
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|ending| ending != "md") {
-            continue;
-        }
-        let text = fs::read_to_string(&path).unwrap();
+    let mut pages: Vec<PathBuf> = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        .map(|name| root().join(name))
+        .to_vec();
+    for folder in ["docs", "docs/decisions"] {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        pages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
         for target in text
             .split("](")
             .skip(1)
@@ -221,8 +226,8 @@ fn docs_point_at_files_that_are_there() {
                 continue;
             }
             let file = target.split('#').next().unwrap();
-            let there = path.parent().unwrap().join(file).exists();
-            assert!(there, "{} points at {target}", path.display());
+            let there = page.parent().unwrap().join(file).exists();
+            assert!(there, "{} points at {target}", page.display());
         }
     }
 }

@@ -142,7 +142,7 @@ impl Graph {
         remove_dir(&fresh)?;
         create_dir(&fresh)?;
         let failed = |reason: String| IndexError::Projection {
-            projection: "vector",
+            projection: "vectors",
             reason,
         };
         catch_unwind(AssertUnwindSafe(|| self.hnsw.file_dump(&fresh, BASENAME)))

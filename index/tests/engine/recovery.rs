@@ -102,6 +102,77 @@ fn a_projection_from_another_log_is_not_believed() {
     }
 }
 
+#[test]
+fn a_projection_that_stands_within_a_commit_never_cuts_the_log() {
+    let other = tempfile::tempdir().unwrap();
+    {
+        let (_store, engine) = create(other.path());
+        // Its one commit ends where none of the other log's does.
+        put(
+            &engine,
+            vec![document(
+                "only",
+                "Only this, and no more.",
+                &json!({"odd": true}),
+            )],
+        );
+        engine.checkpoint().unwrap();
+    }
+    for projection in ["catalog", "text", "vectors"] {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path(), true);
+        let log = collection(dir.path()).join("log/00000001.log");
+        let before = fs::read(&log).unwrap();
+        let ours = collection(dir.path()).join(projection);
+        fs::remove_dir_all(&ours).unwrap();
+        copy_dir(&collection(other.path()).join(projection), &ours);
+        {
+            let (_store, engine) = reopen(dir.path());
+            assert_eq!(engine.recovery().remade, [projection]);
+        }
+        assert_eq!(fs::read(&log).unwrap(), before, "{projection}");
+        assert_whole(dir.path());
+    }
+}
+
+#[test]
+fn a_lost_segment_or_write_is_damage_not_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let log = collection(dir.path()).join("log");
+    let bytes = fs::read(log.join("00000001.log")).unwrap();
+    // A second segment without what came between.
+    fs::write(log.join("00000003.log"), &bytes).unwrap();
+    let store = cento_index::Store::open_existing(dir.path()).unwrap();
+    let error = store.collection(&name()).err().unwrap();
+    assert!(error.to_string().contains("00000002.log"), "{error}");
+    fs::remove_file(log.join("00000003.log")).unwrap();
+    // The same commits once more: their numbers do not follow.
+    fs::write(log.join("00000002.log"), &bytes).unwrap();
+    let error = store.rebuild(&name()).err().unwrap();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+    fs::remove_file(log.join("00000002.log")).unwrap();
+    drop(store);
+    assert_whole(dir.path());
+}
+
+#[test]
+fn a_collection_in_use_is_neither_deleted_nor_rebuilt() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, engine) = create(dir.path());
+    assert!(matches!(
+        store.rebuild(&name()),
+        Err(IndexError::CollectionInUse { .. })
+    ));
+    assert!(matches!(
+        store.delete(&name()),
+        Err(IndexError::CollectionInUse { .. })
+    ));
+    drop(engine);
+    assert!(store.rebuild(&name()).is_ok());
+    assert!(store.delete(&name()).is_ok());
+}
+
 fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -113,6 +184,38 @@ fn copy_dir(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[test]
+fn what_a_crash_left_of_an_unfinished_commit_is_in_nobodys_way() {
+    // The files of a commit are written before the one that names them. A
+    // crash in between leaves them, and the replay wants the same names.
+    let dir = tempfile::tempdir().unwrap();
+    let text = collection(dir.path()).join("text");
+    let files = || -> std::collections::BTreeSet<PathBuf> {
+        let entries = fs::read_dir(&text).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    fill(dir.path(), true);
+    let meta = fs::read(text.join("meta.json")).unwrap();
+    let before = files();
+    {
+        let (_store, engine) = reopen(dir.path());
+        put(
+            &engine,
+            vec![document("d3", "Replaced once more.", &json!({"n": 3}))],
+        );
+        engine.refresh().unwrap();
+    }
+    let left: Vec<_> = files().difference(&before).cloned().collect();
+    let is_deletion = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "del");
+    assert!(left.iter().any(is_deletion), "{left:?}");
+    fs::write(text.join("meta.json"), meta).unwrap();
+    let (_store, engine) = reopen(dir.path());
+    assert!(engine.recovery().replayed >= 1);
+    let found = found_in(&engine.view(), "once more", "d3").0;
+    assert_eq!(found, ["Replaced once more."]);
+    assert_clean(&engine);
 }
 
 #[test]
