@@ -327,3 +327,26 @@ fn ctrl_c_ends_an_ingestion_cleanly_with_what_is_committed() {
     assert_eq!(audit["clean"], true);
     assert_eq!(audit["collections"][0]["report"]["documents"], committed);
 }
+
+#[test]
+fn the_readme_shows_what_the_demo_prints() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let shown = readme.split("````text\n").nth(1).unwrap();
+    let shown = shown.split("\n````\n").next().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let printed = cento(dir.path(), &["demo"]).ok().stdout;
+    let mut compared = 0;
+    // Times differ from run to run; everything else must not.
+    for line in shown
+        .lines()
+        .filter(|line| !line.ends_with("ms") && !line.ends_with("ms."))
+    {
+        assert!(
+            printed.lines().any(|other| other == line),
+            "not printed: {line}"
+        );
+        compared += 1;
+    }
+    assert!(compared > 20, "{shown}");
+}
