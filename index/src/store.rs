@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/lock                      held by the owning process; says who it is
+//! DIR/.gitignore                keeps it out of repositories and ingestions
 //! DIR/collections/NAME/         collection.json, log/, catalog/, text/, vectors/
 //! ```
 //!
@@ -17,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cento_core::CollectionName;
 
 use crate::error::IoContext;
-use crate::files::{create_dir, remove_dir, sync_dir};
+use crate::files::{create_dir, remove_dir, sync_dir, write_atomically};
 use crate::{CollectionSettings, Engine, IndexError, settings};
 
 /// A data directory, owned by this process while it is open.
@@ -43,6 +44,10 @@ impl Store {
             _lock: lock,
         };
         store.remove_leftovers()?;
+        let ignore = dir.join(".gitignore");
+        if !ignore.exists() {
+            write_atomically(&ignore, IGNORE.as_bytes())?;
+        }
         Ok(store)
     }
 
@@ -193,6 +198,10 @@ fn release(
     engines.remove(name);
     Ok(())
 }
+
+/// Keeps a data directory out of repositories, and out of an ingestion of the
+/// folder that it lies in.
+const IGNORE: &str = "# cento-data 1: made by cento, not to be versioned or ingested\n*\n";
 
 /// Endings that no collection's name can have.
 const NEW: &str = ".new";

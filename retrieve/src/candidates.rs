@@ -9,7 +9,7 @@ use cento_index::{DenseHits, IndexError, LexicalHits, StoredChunk, View};
 use serde::Serialize;
 
 use crate::dedupe::duplicates;
-use crate::fusion::LegScores;
+use crate::fusion::{LegScores, Scale};
 use crate::{Fusion, Query, RetrieveError};
 
 /// How many chunks each leg returns: fixed, so that the ranking does not
@@ -84,7 +84,13 @@ impl Candidates {
             },
         );
         let (numbers, legs) = union.complete(&lexical_scores?, &dense_scores?, dense.is_some());
-        let fused = fusion.scores(&legs, lexical.information);
+        let fused = fusion.scores(
+            &legs,
+            Scale {
+                information: lexical.information,
+                cosine_weight: embedder.contract().cosine_weight,
+            },
+        );
         let chunks = view.chunks(&numbers)?;
         Ok(Self {
             ranked: rank(chunks, &legs, &fused),

@@ -246,8 +246,8 @@ mod tests {
             json,
             serde_json::json!({
                 "context": "<passage id=\"1\" document=\"d0\" title=\"About d0\" \
-                    section=\"T &gt; B\">\none two three\n</passage>",
-                "tokens": 34,
+                    section=\"T > B\">\none two three\n</passage>",
+                "tokens": 32,
                 "citations": [{
                     "passage": 1, "document": "d0", "title": "About d0", "source": null,
                     "heading_path": ["T", "B"], "span": {"start": 0, "end": 13}, "line": 1,
@@ -255,7 +255,7 @@ mod tests {
                 }],
                 "receipt": {
                     "query": "why?", "filter": null, "fusion": "absolute",
-                    "budget": 2000, "tokens": 34, "tokenizer": "o200k",
+                    "budget": 2000, "tokens": 32, "tokenizer": "o200k",
                     "sequence": 3, "dense_exact": true,
                     "counts": {
                         "candidates": 1, "lexical": 1, "dense": 0, "taken": 1,
@@ -266,7 +266,7 @@ mod tests {
                         "span": {"start": 0, "end": 13}, "score": 1.0,
                         "lexical": {"rank": 1, "score": 1.0},
                         "dense": {"rank": null, "score": 0.0},
-                        "decision": {"kind": "taken", "passage": 1, "tokens": 34}
+                        "decision": {"kind": "taken", "passage": 1, "tokens": 32}
                     }]
                 }
             })

@@ -36,8 +36,9 @@ pub enum Fusion {
     /// arXiv 2210.11934). A candidate that the leg did not return is clamped
     /// to the range.
     Convex,
-    /// Nothing is rescaled by query: cosine + BM25 ÷ (2.2 · Σ idf of the
-    /// query's distinct terms, those that no document has included). The
+    /// Nothing is rescaled by query: w · cosine + BM25 ÷ (2.2 · Σ idf of the
+    /// query's distinct terms, those that no document has included), with the
+    /// model's own weight w ([`cento_embed::Contract::cosine_weight`]). The
     /// second part is *lexical coverage*: the share of the query's information
     /// that the text holds, from 0 to about 1 (fields beside the text can lift
     /// it a little above). A query whose words are rare but absent thus leaves
@@ -59,11 +60,10 @@ impl Fusion {
         }
     }
 
-    /// The fused score of each candidate, in their order. `information` is the
-    /// sum of the idf of the query's distinct terms.
+    /// The fused score of each candidate, in their order.
     ///
     /// Every result is finite whatever the legs said.
-    pub(crate) fn scores(self, candidates: &[LegScores], information: f32) -> Vec<FusedScore> {
+    pub(crate) fn scores(self, candidates: &[LegScores], scale: Scale) -> Vec<FusedScore> {
         match self {
             Self::Rrf => each(candidates, |legs| {
                 let ranks = [legs.lexical.rank, legs.dense.and_then(|dense| dense.rank)];
@@ -79,18 +79,29 @@ impl Fusion {
                 })
             }
             Self::Absolute => {
-                let most = BM25_SATURATION * finite(information);
+                let most = BM25_SATURATION * finite(scale.information);
+                let weight = finite(scale.cosine_weight);
                 each(candidates, |legs| {
                     let coverage = if most > 0.0 {
                         legs.lexical().1 / most
                     } else {
                         0.0
                     };
-                    coverage + legs.dense().map_or(0.0, |(_, score)| score)
+                    coverage + weight * legs.dense().map_or(0.0, |(_, score)| score)
                 })
             }
         }
     }
+}
+
+/// What makes the two legs' scores comparable without looking at other
+/// candidates.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scale {
+    /// The sum of the idf of the query's distinct terms.
+    pub(crate) information: f32,
+    /// What the model's cosine is worth beside lexical coverage.
+    pub(crate) cosine_weight: f32,
 }
 
 /// What the legs say of one candidate.
@@ -200,6 +211,13 @@ impl FromStr for Fusion {
 mod tests {
     use super::*;
 
+    fn scale(information: f32) -> Scale {
+        Scale {
+            information,
+            cosine_weight: 1.0,
+        }
+    }
+
     fn legs(lexical: (Option<usize>, f32), dense: (Option<usize>, f32)) -> LegScores {
         LegScores {
             lexical: LegScore {
@@ -232,7 +250,7 @@ mod tests {
 
     #[test]
     fn rrf_adds_the_reciprocal_of_the_legs_own_ranks() {
-        let scores = Fusion::Rrf.scores(&three(), 5.0);
+        let scores = Fusion::Rrf.scores(&three(), scale(5.0));
         assert_close(&scores, &[1.0 / 62.0 + 1.0 / 61.0, 1.0 / 61.0, 1.0 / 62.0]);
     }
 
@@ -240,11 +258,11 @@ mod tests {
     fn convex_rescales_each_leg_over_its_own_hits() {
         // Lexical hits 6 and 11 become 0 and 1; dense hits .4 and .8 become 0
         // and 1; what a leg did not return lies below its range.
-        let scores = Fusion::Convex.scores(&three(), 5.0);
+        let scores = Fusion::Convex.scores(&three(), scale(5.0));
         assert_close(&scores, &[0.5, 0.5, 0.0]);
         let mut more = three().to_vec();
         more.push(legs((Some(3), 8.5), (Some(3), 0.6)));
-        let scores = Fusion::Convex.scores(&more, 5.0);
+        let scores = Fusion::Convex.scores(&more, scale(5.0));
         assert_close(&scores, &[0.5, 0.5, 0.0, 0.5]);
     }
 
@@ -255,19 +273,19 @@ mod tests {
             legs((Some(2), 3.0), (None, 0.2)),
             legs((None, 0.0), (None, 0.3)),
         ];
-        assert_close(&Fusion::Convex.scores(&alike, 1.0), &[0.5, 0.5, 0.0]);
+        assert_close(&Fusion::Convex.scores(&alike, scale(1.0)), &[0.5, 0.5, 0.0]);
     }
 
     #[test]
     fn absolute_adds_cosine_and_the_share_of_the_query_that_is_covered() {
         // 2.2 · 5 = 11 is full coverage.
-        let scores = Fusion::Absolute.scores(&three(), 5.0);
+        let scores = Fusion::Absolute.scores(&three(), scale(5.0));
         assert_close(&scores, &[0.8 + 6.0 / 11.0, 0.1 + 1.0, 0.4]);
     }
 
     #[test]
     fn a_query_without_a_term_has_no_lexical_part() {
-        let scores = Fusion::Absolute.scores(&three(), 0.0);
+        let scores = Fusion::Absolute.scores(&three(), scale(0.0));
         assert_close(&scores, &[0.8, 0.1, 0.4]);
     }
 
@@ -278,12 +296,12 @@ mod tests {
             ..legs
         });
         assert_close(
-            &Fusion::Absolute.scores(&words, 5.0),
+            &Fusion::Absolute.scores(&words, scale(5.0)),
             &[6.0 / 11.0, 1.0, 0.0],
         );
-        assert_close(&Fusion::Convex.scores(&words, 5.0), &[0.0, 0.5, 0.0]);
+        assert_close(&Fusion::Convex.scores(&words, scale(5.0)), &[0.0, 0.5, 0.0]);
         assert_close(
-            &Fusion::Rrf.scores(&words, 5.0),
+            &Fusion::Rrf.scores(&words, scale(5.0)),
             &[1.0 / 62.0, 1.0 / 61.0, 0.0],
         );
     }
@@ -297,7 +315,7 @@ mod tests {
         ];
         for fusion in Fusion::ALL {
             for information in [0.0, 1e-30, f32::NAN, f32::INFINITY, -1.0] {
-                let scores = fusion.scores(&broken, information);
+                let scores = fusion.scores(&broken, scale(information));
                 assert!(scores.iter().all(|score| score.0.is_finite()), "{fusion}");
             }
         }

@@ -88,7 +88,8 @@ fn every_candidate_is_scored_by_both_legs() {
         let cosine = hit.dense.expect("the query has a vector").score;
         assert!((hit.lexical.score.0 - lexical.0).abs() < 1e-4);
         assert!((cosine.0 - dense.0).abs() < 1e-4);
-        let absolute = cosine.0 + hit.lexical.score.0 / (2.2 * information);
+        let weighed = EMBEDDER.contract().cosine_weight * cosine.0;
+        let absolute = weighed + hit.lexical.score.0 / (2.2 * information);
         assert!((hit.score.0 - absolute).abs() < 1e-4);
     }
 }

@@ -158,6 +158,19 @@ fn ingesting_again_skips_replaces_and_names_what_is_gone() {
 }
 
 #[test]
+fn a_data_directory_is_never_taken_for_documents() {
+    let dir = tempfile::tempdir().unwrap();
+    let docs = dir.path().join("docs");
+    corpus(&docs);
+    for data in [docs.join("cento-data"), dir.path().join("other")] {
+        let ran = cento_json(&data, &["ingest", docs.to_str().unwrap()]).ok();
+        let report = &ran.last_json()["report"];
+        assert_eq!(report["added"], 5, "{report}");
+        assert_eq!(report["failed"], 0, "{report}");
+    }
+}
+
+#[test]
 fn filters_narrow_both_legs() {
     let (_dir, data) = ingested();
     let documents = |args: &[&str]| -> Vec<String> {
