@@ -18,8 +18,8 @@ use std::time::Instant;
 
 use cento_core::{CollectionName, TokenBudget};
 use cento_embed::Embedder;
-use cento_index::{CollectionSettings, Store, View};
-use cento_ingest::{CHUNKER_FINGERPRINT, Options, Source, ingest};
+use cento_index::{Store, View};
+use cento_ingest::{Options, Source, collection_settings, ingest};
 use cento_retrieve::{ContextRequest, Fusion, SearchRequest, Tokenizer, context, search};
 use serde_json::Value;
 
@@ -34,11 +34,7 @@ fn main() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let embedder = Embedder::bundled().unwrap();
-    let settings = CollectionSettings {
-        embedder: embedder.contract().fingerprint.clone(),
-        dimensions: embedder.contract().dimensions,
-        chunking: CHUNKER_FINGERPRINT.to_owned(),
-    };
+    let settings = collection_settings(&embedder);
     let name = CollectionName::new("scifact").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(scifact.join("corpus.jsonl"))];

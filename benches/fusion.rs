@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use cento_core::CollectionName;
 use cento_embed::Embedder;
-use cento_index::{CollectionSettings, Store};
-use cento_ingest::{CHUNKER_FINGERPRINT, Options, Source, ingest};
+use cento_index::Store;
+use cento_ingest::{Options, Source, collection_settings, ingest};
 use cento_retrieve::{Fusion, SearchHit, SearchRequest, search};
 use serde_json::Value;
 
@@ -65,11 +65,7 @@ fn measure(set: &Path, split: &str) -> BTreeMap<String, f64> {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let embedder = Embedder::bundled().unwrap();
-    let settings = CollectionSettings {
-        embedder: embedder.contract().fingerprint.clone(),
-        dimensions: embedder.contract().dimensions,
-        chunking: CHUNKER_FINGERPRINT.to_owned(),
-    };
+    let settings = collection_settings(&embedder);
     let name = CollectionName::new("set").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(set.join("corpus.jsonl"))];

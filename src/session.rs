@@ -6,8 +6,8 @@ use std::sync::Arc;
 use cento_api::Problem;
 use cento_core::CollectionName;
 use cento_embed::Embedder;
-use cento_index::{CollectionSettings, Engine, Store};
-use cento_ingest::CHUNKER_FINGERPRINT;
+use cento_index::{Engine, Store};
+use cento_ingest::collection_settings;
 
 use crate::output;
 
@@ -43,13 +43,8 @@ pub(crate) fn open_or_create(data: &Path, collection: &str) -> Result<Session, P
         return session(store, name, engine, false);
     }
     let embedder = embedder()?;
-    let settings = CollectionSettings {
-        embedder: embedder.contract().fingerprint.clone(),
-        dimensions: embedder.contract().dimensions,
-        chunking: CHUNKER_FINGERPRINT.to_owned(),
-    };
     let engine = store
-        .create(&name, &settings)
+        .create(&name, &collection_settings(&embedder))
         .map_err(|error| Problem::from(&error))?;
     Ok(Session {
         store,

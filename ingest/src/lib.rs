@@ -27,7 +27,7 @@ mod walk;
 
 pub use chunk::CHUNKER_FINGERPRINT;
 pub use error::IngestError;
-pub use pipeline::{Options, ingest};
+pub use pipeline::{Options, collection_settings, ingest};
 pub use prepare::{Prepared, prepare};
 pub use problem::{Failure, ProblemCode};
 pub use report::{Event, Report};

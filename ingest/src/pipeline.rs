@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cento_core::{CoreError, DocumentId, Sequence};
 use cento_embed::Embedder;
-use cento_index::{Engine, PutOutcome};
+use cento_index::{CollectionSettings, Engine, PutOutcome};
 
 use crate::batch::{Batch, Seen, make};
 use crate::problem::{Problem, ProblemCode};
@@ -126,20 +126,31 @@ pub fn ingest(
     Ok(report)
 }
 
+/// The settings of a new collection that this embedder and this chunker can
+/// fill.
+pub fn collection_settings(embedder: &Embedder) -> CollectionSettings {
+    let contract = embedder.contract();
+    CollectionSettings {
+        embedder: contract.fingerprint.clone(),
+        dimensions: contract.dimensions,
+        chunking: CHUNKER_FINGERPRINT.to_owned(),
+    }
+}
+
 /// Vectors of two models, or chunks of two chunkers, cannot be compared.
 fn check_collection(engine: &Engine, embedder: &Embedder) -> Result<(), IngestError> {
-    let settings = engine.settings();
-    let model = &embedder.contract().fingerprint;
-    if settings.embedder != *model {
+    let expected = engine.settings().clone();
+    let found = collection_settings(embedder);
+    if expected.embedder != found.embedder {
         return Err(IngestError::ModelMismatch {
-            expected: settings.embedder.clone(),
-            found: model.clone(),
+            expected: expected.embedder,
+            found: found.embedder,
         });
     }
-    if settings.chunking != CHUNKER_FINGERPRINT {
+    if expected.chunking != found.chunking {
         return Err(IngestError::ChunkingMismatch {
-            expected: settings.chunking.clone(),
-            found: CHUNKER_FINGERPRINT.to_owned(),
+            expected: expected.chunking,
+            found: found.chunking,
         });
     }
     Ok(())

@@ -10,7 +10,8 @@ use cento_core::{CollectionName, DocumentId};
 use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, Store};
 use cento_ingest::{
-    CHUNKER_FINGERPRINT, Event, IngestError, Options, ProblemCode, Report, Source, ingest,
+    CHUNKER_FINGERPRINT, Event, IngestError, Options, ProblemCode, Report, Source,
+    collection_settings, ingest,
 };
 use tempfile::TempDir;
 
@@ -26,11 +27,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let embedder = Embedder::bundled().expect("the bundled model");
-        let settings = CollectionSettings {
-            embedder: embedder.contract().fingerprint.clone(),
-            dimensions: embedder.contract().dimensions,
-            chunking: CHUNKER_FINGERPRINT.to_owned(),
-        };
+        let settings = collection_settings(&embedder);
         let data = tempfile::tempdir().expect("a folder");
         let store = Store::open(data.path()).expect("a store");
         let name = CollectionName::new("docs").expect("a name");

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use cento_core::{CollectionName, DocumentId, TokenBudget};
 use cento_embed::Embedder;
 use cento_eval::{EvidenceMeans, EvidenceScore, Gold, cited_spans, load, verify};
-use cento_index::{CollectionSettings, Engine, Store, View};
-use cento_ingest::{CHUNKER_FINGERPRINT, Options, Source, ingest};
+use cento_index::{Engine, Store, View};
+use cento_ingest::{Options, Source, collection_settings, ingest};
 use cento_retrieve::{ContextRequest, Fusion, Tokenizer, context};
 
 fn demo() -> PathBuf {
@@ -31,11 +31,7 @@ fn ingested() -> Demo {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let embedder = Embedder::bundled().unwrap();
-    let settings = CollectionSettings {
-        embedder: embedder.contract().fingerprint.clone(),
-        dimensions: embedder.contract().dimensions,
-        chunking: CHUNKER_FINGERPRINT.to_owned(),
-    };
+    let settings = collection_settings(&embedder);
     let name = CollectionName::new("handbook").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(demo().join("corpus"))];
