@@ -7,7 +7,7 @@
 //! projections at one sequence by swapping one pointer.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -52,7 +52,6 @@ const MAX_DOCUMENT_BYTES: usize = 1 << 30;
 
 /// One collection's engine.
 pub struct Engine {
-    dir: PathBuf,
     settings: CollectionSettings,
     log: Arc<Log>,
     catalog: Arc<Catalog>,
@@ -82,7 +81,9 @@ impl Engine {
         match Self::try_open(dir, settings.clone()) {
             Err(IndexError::Projection { projection, .. }) => {
                 remove_dir(&dir.join(projection))?;
-                Self::try_open(dir, settings.clone())
+                let mut engine = Self::try_open(dir, settings.clone())?;
+                engine.recovery.remade.push(projection);
+                Ok(engine)
             }
             opened => opened,
         }
@@ -104,7 +105,6 @@ impl Engine {
         };
         let view = writer.publish(&log)?;
         let engine = Self {
-            dir: dir.to_owned(),
             settings,
             log,
             catalog,
@@ -128,11 +128,6 @@ impl Engine {
     /// What opening found and did.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
-    }
-
-    /// The collection's directory.
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 
     /// Puts or replaces documents.
