@@ -17,10 +17,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use cento_core::{CollectionName, TokenBudget};
-use cento_embed::Embedder;
+use cento_embed::{Bundled, Embedder};
 use cento_index::{Store, View};
-use cento_ingest::{Options, Source, collection_settings, ingest};
-use cento_retrieve::{ContextRequest, Fusion, SearchRequest, Tokenizer, context, search};
+use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
+use cento_retrieve::{
+    ContextRequest, Fusion, LEG_DEPTH, Legs, SearchRequest, Tokenizer, context, search,
+};
 use serde_json::Value;
 
 fn main() {
@@ -33,8 +35,8 @@ fn main() {
     }
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let embedder = Embedder::bundled().unwrap();
-    let settings = collection_settings(&embedder);
+    let embedder = Bundled::new().unwrap();
+    let settings = collection_settings(&embedder, Chunking::default());
     let name = CollectionName::new("scifact").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(scifact.join("corpus.jsonl"))];
@@ -65,12 +67,14 @@ fn test_queries(scifact: &Path) -> Vec<String> {
         .collect()
 }
 
-fn measure_search(view: &View, embedder: &Embedder, queries: &[String]) {
+fn measure_search(view: &View, embedder: &dyn Embedder, queries: &[String]) {
     let ask = |query: &String| {
         let request = SearchRequest {
             query,
             filter: None,
+            legs: Legs::default(),
             fusion: Fusion::default(),
+            depth: LEG_DEPTH,
             limit: 10,
         };
         search(view, embedder, &request).unwrap();
@@ -86,7 +90,7 @@ fn measure_search(view: &View, embedder: &Embedder, queries: &[String]) {
 
 fn measure_context(
     view: &View,
-    embedder: &Embedder,
+    embedder: &dyn Embedder,
     tokenizer: &Tokenizer,
     queries: &[String],
     budget: usize,
@@ -97,6 +101,7 @@ fn measure_context(
         let request = ContextRequest {
             query,
             filter: None,
+            legs: Legs::default(),
             fusion: Fusion::default(),
             budget: TokenBudget::new(budget).unwrap(),
             tokenizer,

@@ -18,10 +18,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cento_core::CollectionName;
-use cento_embed::Embedder;
+use cento_embed::{Bundled, Embedder};
 use cento_index::Store;
-use cento_ingest::{Options, Source, collection_settings, ingest};
-use cento_retrieve::{Fusion, SearchHit, SearchRequest, search};
+use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
+use cento_retrieve::{Fusion, LEG_DEPTH, Legs, SearchHit, SearchRequest, search};
 use serde_json::Value;
 
 /// Sets for tuning, each with the split of its judgements that is for tuning.
@@ -64,8 +64,8 @@ fn main() {
 fn measure(set: &Path, split: &str) -> BTreeMap<String, f64> {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let embedder = Embedder::bundled().unwrap();
-    let settings = collection_settings(&embedder);
+    let embedder = Bundled::new().unwrap();
+    let settings = collection_settings(&embedder, Chunking::default());
     let name = CollectionName::new("set").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(set.join("corpus.jsonl"))];
@@ -88,6 +88,8 @@ fn measure(set: &Path, split: &str) -> BTreeMap<String, f64> {
                 query: query["text"].as_str().unwrap(),
                 filter: None,
                 fusion,
+                legs: Legs::default(),
+                depth: LEG_DEPTH,
                 limit: 1000,
             };
             search(&view, &embedder, &request).unwrap().hits

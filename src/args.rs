@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cento_retrieve::Fusion;
+use cento_retrieve::{Fusion, Legs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 /// Turns a heap of documents into the best possible context for a prompt:
@@ -104,6 +104,10 @@ pub(crate) struct QueryArgs {
     /// all pass.
     #[arg(short, long = "filter", value_name = "FILTER")]
     pub(crate) filters: Vec<String>,
+
+    /// Which legs are asked: lexical, dense or hybrid.
+    #[arg(long, default_value_t = Legs::default())]
+    pub(crate) legs: Legs,
 
     /// How the lexical and the dense ranking become one: rrf, convex or absolute.
     #[arg(long, default_value_t = Fusion::default())]

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use cento_api::Problem;
 use cento_core::CollectionName;
-use cento_embed::Embedder;
+use cento_embed::{Bundled, Embedder};
 use cento_index::{Engine, Store};
-use cento_ingest::collection_settings;
+use cento_ingest::{Chunking, collection_settings};
 
 use crate::output;
 
@@ -16,7 +16,7 @@ pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) name: CollectionName,
     pub(crate) engine: Arc<Engine>,
-    pub(crate) embedder: Embedder,
+    pub(crate) embedder: Box<dyn Embedder>,
     /// Whether the collection was made just now.
     pub(crate) is_new: bool,
 }
@@ -42,9 +42,9 @@ pub(crate) fn open_or_create(data: &Path, collection: &str) -> Result<Session, P
             .map_err(|error| Problem::from(&error))?;
         return session(store, name, engine, false);
     }
-    let embedder = embedder()?;
+    let embedder = embedder(Bundled::NAME)?;
     let engine = store
-        .create(&name, &collection_settings(&embedder))
+        .create(&name, &collection_settings(&*embedder, Chunking::default()))
         .map_err(|error| Problem::from(&error))?;
     Ok(Session {
         store,
@@ -83,7 +83,7 @@ fn session(
     is_new: bool,
 ) -> Result<Session, Problem> {
     tell_recovery(&name, &engine);
-    let embedder = embedder()?;
+    let embedder = embedder(&engine.settings().model)?;
     let expected = &engine.settings().embedder;
     let found = &embedder.contract().fingerprint;
     if expected != found {
@@ -102,6 +102,6 @@ fn session(
     })
 }
 
-fn embedder() -> Result<Embedder, Problem> {
-    Embedder::bundled().map_err(|error| Problem::from(&error))
+fn embedder(model: &str) -> Result<Box<dyn Embedder>, Problem> {
+    cento_embed::open(model).map_err(|error| Problem::from(&error))
 }

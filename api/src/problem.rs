@@ -134,6 +134,7 @@ impl From<&EmbedError> for Problem {
     fn from(error: &EmbedError) -> Self {
         match error {
             EmbedError::Format { .. } => Self::new("model_format", 500, error.to_string()),
+            EmbedError::UnknownModel { .. } => Self::new("unknown_model", 404, error.to_string()),
             _ => Self::new("internal", 500, error.to_string()),
         }
     }
@@ -148,6 +149,8 @@ impl From<&RetrieveError> for Problem {
             E::QueryTooLong { .. } => new("query_too_long", 400)
                 .with_help("ask a question; put long texts into the collection"),
             E::UnknownFusion { .. } => new("unknown_fusion", 400),
+            E::UnknownLegs { .. } => new("unknown_legs", 400),
+            E::Embed(embed) => embed.into(),
             E::UnknownTokenizer { .. } => new("unknown_tokenizer", 400),
             E::TokenizerRead { .. } => new("tokenizer_unreadable", 400),
             E::TokenizerFormat { .. } => new("tokenizer_format", 400),
@@ -167,6 +170,8 @@ impl From<&IngestError> for Problem {
             E::NothingToIngest { .. } => new("nothing_to_ingest", 422),
             E::ModelMismatch { .. } => new("model_mismatch", 409),
             E::ChunkingMismatch { .. } => new("chunking_mismatch", 409),
+            E::UnknownChunking { .. } => new("unknown_chunking", 400),
+            E::Embed(embed) => embed.into(),
             E::Index(index) => index.into(),
             _ => new("internal", 500),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::metadata::check_field_name;
 use crate::{CoreError, Metadata};
 
 /// What a metadata field holds; a list of values has the type of its values.
@@ -29,8 +30,8 @@ impl fmt::Display for FieldType {
     }
 }
 
-/// The fields of a collection: inferred from the first value that each field
-/// gets, and fixed from then on.
+/// The fields of a collection: declared, or inferred from the first value that
+/// each field gets, and fixed from then on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldTypes(BTreeMap<String, FieldType>);
 
@@ -60,6 +61,23 @@ impl FieldTypes {
         let any = !added.is_empty();
         self.0.extend(added);
         Ok(any)
+    }
+
+    /// Adds a field before any document has it.
+    ///
+    /// # Errors
+    /// [`CoreError::FieldName`] if no document could have such a field.
+    pub fn add(&mut self, field: String, kind: FieldType) -> Result<(), CoreError> {
+        check_field_name(&field)?;
+        self.0.insert(field, kind);
+        Ok(())
+    }
+
+    /// Adds the fields of a declaration that are not there yet.
+    pub fn declare(&mut self, declared: &Self) {
+        for (field, kind) in &declared.0 {
+            self.0.entry(field.clone()).or_insert(*kind);
+        }
     }
 
     /// The type of a field, if any document has it.

@@ -191,7 +191,7 @@ impl Metadata {
 }
 
 /// Refuses names that a filter could not name or that would not be kept.
-fn check_field_name(field: &str) -> Result<(), CoreError> {
+pub(crate) fn check_field_name(field: &str) -> Result<(), CoreError> {
     let reason = if field.is_empty() || field.split('.').any(str::is_empty) {
         "a name, and each part between dots, needs at least one character"
     } else if field.len() > Metadata::MAX_FIELD_BYTES {

@@ -12,4 +12,10 @@ pub enum EmbedError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Nothing is known by that name.
+    #[error("there is no model '{model}': it is neither the bundled one nor a directory")]
+    UnknownModel {
+        /// What was asked for.
+        model: String,
+    },
 }

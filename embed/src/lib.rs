@@ -7,9 +7,13 @@
 
 #![deny(missing_docs)]
 
+mod bundled;
 mod embedder;
 mod error;
+mod open;
 mod static_model;
 
+pub use bundled::Bundled;
 pub use embedder::{Contract, Embedder};
 pub use error::EmbedError;
+pub use open::open;

@@ -91,7 +91,8 @@ impl Engine {
 
     fn try_open(dir: &Path, settings: CollectionSettings) -> Result<Self, IndexError> {
         let log = Arc::new(Log::open(&dir.join("log"))?);
-        let (projections, recovery) = Projections::open(dir, settings.dimensions, &log)?;
+        let (mut projections, recovery) = Projections::open(dir, settings.dimensions, &log)?;
+        projections.state.fields.declare(&settings.fields);
         let catalog = Arc::clone(&projections.catalog);
         let (live, documents) = catalog.sweep()?;
         let mut writer = Writer {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use cento_core::FieldTypes;
 use serde::{Deserialize, Serialize};
 
 use crate::IndexError;
@@ -12,12 +13,16 @@ use crate::files::write_atomically;
 /// A collection's configuration, fixed at its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CollectionSettings {
+    /// How the embedder is asked for: a model's name or directory.
+    pub model: String,
     /// The fingerprint of the embedder that made every vector.
     pub embedder: String,
     /// How many dimensions its vectors have.
     pub dimensions: usize,
     /// The fingerprint of the chunker that cut every document.
     pub chunking: String,
+    /// The types of fields that were declared at its creation.
+    pub fields: FieldTypes,
 }
 
 const FORMAT: &str = "cento-collection";

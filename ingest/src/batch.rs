@@ -10,6 +10,7 @@ use cento_index::{Engine, NewDocument};
 use rayon::prelude::*;
 
 use crate::IngestError;
+use crate::chunking::Chunking;
 use crate::format::Format;
 use crate::jsonl::{self, Record};
 use crate::prepare::{
@@ -82,7 +83,8 @@ enum Need {
 pub(crate) fn make(
     raws: Vec<Raw>,
     engine: &Engine,
-    embedder: &Embedder,
+    embedder: &dyn Embedder,
+    chunking: Chunking,
     seen: &mut Seen,
 ) -> Result<Batch, IngestError> {
     let mut batch = Batch {
@@ -116,7 +118,7 @@ pub(crate) fn make(
             let need = if known == Some(document.hash) {
                 Ok(Need::Nothing)
             } else {
-                let prepared = prepare(document, &place);
+                let prepared = prepare(document, &place, chunking);
                 prepared.map(|prepared| Need::Writing {
                     prepared,
                     replaces: known.is_some(),
@@ -139,7 +141,7 @@ pub(crate) fn make(
             Err(problem) => batch.failures.push(problem.at(place.to_string())),
         }
     }
-    batch.documents = embed(prepared, embedder);
+    batch.documents = embed(prepared, embedder)?;
     Ok(batch)
 }
 
@@ -182,31 +184,36 @@ fn admit(document: Identified, place: &Place, seen: &mut Seen) -> Result<Identif
     Ok(document)
 }
 
-fn prepare(document: Identified, place: &Place) -> Result<Prepared, Problem> {
+fn prepare(document: Identified, place: &Place, chunking: Chunking) -> Result<Prepared, Problem> {
     let Identified { id, hash, payload } = document;
     guarded(|| match payload {
-        Payload::File(format, bytes) => prepare_file(id, &place.source, format, &bytes, hash),
+        Payload::File(format, bytes) => {
+            prepare_file(id, &place.source, format, &bytes, hash, chunking)
+        }
         Payload::Record(record) => {
             let source = line_source(&place.source, place.line.unwrap_or_default());
-            prepare_record(*record, &source, hash)
+            prepare_record(*record, &source, hash, chunking)
         }
     })
 }
 
 /// Embeds all chunks of a batch at once, so that the embedder can share them
 /// out over the processors.
-fn embed(prepared: Vec<Prepared>, embedder: &Embedder) -> Vec<NewDocument> {
+fn embed(
+    prepared: Vec<Prepared>,
+    embedder: &dyn Embedder,
+) -> Result<Vec<NewDocument>, IngestError> {
     let inputs: Vec<String> = prepared
         .par_iter()
         .flat_map_iter(Prepared::embedding_inputs)
         .collect();
-    let mut vectors = embedder.embed_documents(&inputs).into_iter();
-    prepared
+    let mut vectors = embedder.embed_documents(&inputs)?.into_iter();
+    Ok(prepared
         .into_iter()
         .map(|Prepared { document, chunks }| NewDocument {
             vectors: vectors.by_ref().take(chunks.len()).collect(),
             document,
             chunks,
         })
-        .collect()
+        .collect())
 }

@@ -28,10 +28,6 @@ const SMALL: usize = 120;
 const FREE_CHUNKS: usize = 20_000;
 const BYTES_PER_CHUNK: usize = 128;
 
-/// The identity of this way of cutting: chunks of collections with the same
-/// fingerprint are cut alike.
-pub const CHUNKER_FINGERPRINT: &str = "structural-500/1";
-
 /// A range of text that should not be cut, and its size.
 #[derive(Debug, Clone)]
 struct Piece {

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use cento_embed::EmbedError;
 use cento_index::IndexError;
 
 /// An error that ends an ingestion. What was committed before it stays.
@@ -37,14 +38,25 @@ pub enum IngestError {
     },
     /// The caller's fault: the collection was made with another chunker.
     #[error(
-        "this collection was cut by the chunker {expected}, but this is {found}: ingest into a new collection"
+        "this collection was cut by the chunker {expected}, but this program has {known}: ingest into a new collection"
     )]
     ChunkingMismatch {
         /// Fingerprint of the collection's chunker.
         expected: String,
-        /// Fingerprint of the chunker here.
-        found: String,
+        /// Fingerprints of the chunkers here, joined for reading.
+        known: String,
     },
+    /// The caller's fault: no chunking has this name.
+    #[error("no chunking is called '{name}'; there is: {known}")]
+    UnknownChunking {
+        /// The name as it was given.
+        name: String,
+        /// The names there are, joined for reading.
+        known: String,
+    },
+    /// The texts could not be embedded.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     /// The engine failed.
     #[error(transparent)]
     Index(#[from] IndexError),

@@ -10,6 +10,7 @@
 mod batch;
 mod blocks;
 mod chunk;
+mod chunking;
 mod decode;
 mod error;
 mod format;
@@ -25,7 +26,7 @@ mod sentences;
 mod text;
 mod walk;
 
-pub use chunk::CHUNKER_FINGERPRINT;
+pub use chunking::Chunking;
 pub use error::IngestError;
 pub use pipeline::{Options, collection_settings, ingest};
 pub use prepare::{Prepared, prepare};

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use cento_core::{CoreError, DocumentId, Sequence};
+use cento_core::{CoreError, DocumentId, FieldTypes, Sequence};
 use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, PutOutcome};
 
@@ -17,7 +17,7 @@ use crate::batch::{Batch, Seen, make};
 use crate::problem::{Problem, ProblemCode};
 use crate::read::{Raw, Reader};
 use crate::walk::{Found, Root, Source, find};
-use crate::{CHUNKER_FINGERPRINT, Event, IngestError, Report};
+use crate::{Chunking, Event, IngestError, Report};
 
 /// A batch ends with the document that brings it to one of these.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
@@ -67,13 +67,13 @@ impl Default for Options<'_> {
 /// before stays.
 pub fn ingest(
     engine: &Engine,
-    embedder: &Embedder,
+    embedder: &dyn Embedder,
     sources: Vec<Source>,
     options: &Options<'_>,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, IngestError> {
     let begun = Instant::now();
-    check_collection(engine, embedder)?;
+    let chunking = check_collection(engine, embedder)?;
     let Found {
         inputs,
         roots,
@@ -98,8 +98,13 @@ pub fn ingest(
     let reader = Reader::new(inputs, options.max_document_bytes);
     let end = std::thread::scope(|scope| {
         let (sender, receiver) = sync_channel(0);
-        let worker =
-            scope.spawn(move || work(reader, engine, embedder, options.stop, seen, &sender));
+        let maker = Maker {
+            engine,
+            embedder,
+            chunking,
+            stop: options.stop,
+        };
+        let worker = scope.spawn(move || maker.work(reader, seen, &sender));
         let mut discarded = false;
         let mut outcome = Ok(());
         for batch in receiver {
@@ -126,59 +131,63 @@ pub fn ingest(
     Ok(report)
 }
 
-/// The settings of a new collection that this embedder and this chunker can
+/// The settings of a new collection that this embedder and this chunking can
 /// fill.
-pub fn collection_settings(embedder: &Embedder) -> CollectionSettings {
+pub fn collection_settings(embedder: &dyn Embedder, chunking: Chunking) -> CollectionSettings {
     let contract = embedder.contract();
     CollectionSettings {
+        model: contract.model.clone(),
         embedder: contract.fingerprint.clone(),
         dimensions: contract.dimensions,
-        chunking: CHUNKER_FINGERPRINT.to_owned(),
+        chunking: chunking.fingerprint().to_owned(),
+        fields: FieldTypes::default(),
     }
 }
 
 /// Vectors of two models, or chunks of two chunkers, cannot be compared.
-fn check_collection(engine: &Engine, embedder: &Embedder) -> Result<(), IngestError> {
-    let expected = engine.settings().clone();
-    let found = collection_settings(embedder);
-    if expected.embedder != found.embedder {
+fn check_collection(engine: &Engine, embedder: &dyn Embedder) -> Result<Chunking, IngestError> {
+    let expected = engine.settings();
+    let found = &embedder.contract().fingerprint;
+    if expected.embedder != *found {
         return Err(IngestError::ModelMismatch {
-            expected: expected.embedder,
-            found: found.embedder,
+            expected: expected.embedder.clone(),
+            found: found.clone(),
         });
     }
-    if expected.chunking != found.chunking {
-        return Err(IngestError::ChunkingMismatch {
-            expected: expected.chunking,
-            found: found.chunking,
-        });
-    }
-    Ok(())
+    Chunking::of_fingerprint(&expected.chunking)
 }
 
-/// Makes batches until everything is read; returns what was met, or nothing if
-/// it was stopped before.
-fn work(
-    mut reader: Reader,
-    engine: &Engine,
-    embedder: &Embedder,
-    stop: &AtomicBool,
-    mut seen: Seen,
-    batches: &SyncSender<Result<Batch, IngestError>>,
-) -> Option<Seen> {
-    loop {
-        let raws = next_batch(&mut reader, stop);
-        if stop.load(Ordering::Relaxed) {
-            return None;
-        }
-        if raws.is_empty() {
-            return Some(seen);
-        }
-        let batch = make(raws, engine, embedder, &mut seen);
-        let failed = batch.is_err();
-        // The writer has gone away if it failed or was stopped.
-        if batches.send(batch).is_err() || failed {
-            return None;
+/// The reading side of an ingestion.
+struct Maker<'a> {
+    engine: &'a Engine,
+    embedder: &'a dyn Embedder,
+    chunking: Chunking,
+    stop: &'a AtomicBool,
+}
+
+impl Maker<'_> {
+    /// Makes batches until everything is read; returns what was met, or
+    /// nothing if it was stopped before.
+    fn work(
+        &self,
+        mut reader: Reader,
+        mut seen: Seen,
+        batches: &SyncSender<Result<Batch, IngestError>>,
+    ) -> Option<Seen> {
+        loop {
+            let raws = next_batch(&mut reader, self.stop);
+            if self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if raws.is_empty() {
+                return Some(seen);
+            }
+            let batch = make(raws, self.engine, self.embedder, self.chunking, &mut seen);
+            let failed = batch.is_err();
+            // The writer has gone away if it failed or was stopped.
+            if batches.send(batch).is_err() || failed {
+                return None;
+            }
         }
     }
 }

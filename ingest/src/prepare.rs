@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cento_core::{Chunk, ContentHash, Document, DocumentId, Metadata, MetadataValue, Scalar};
 
-use crate::chunk::chunks;
+use crate::chunking::Chunking;
 use crate::decode::decode;
 use crate::format::{Format, detect};
 use crate::jsonl::{self, Record};
@@ -50,7 +50,7 @@ impl Prepared {
 ///
 /// What cannot be made a document is a [`Failure`]; empty lines of a JSONL file
 /// are skipped. Ids are not compared with one another.
-pub fn prepare(name: &str, bytes: &[u8]) -> Vec<Result<Prepared, Failure>> {
+pub fn prepare(name: &str, bytes: &[u8], chunking: Chunking) -> Vec<Result<Prepared, Failure>> {
     match detect(name, bytes) {
         Ok(Format::Jsonl) => (1..)
             .zip(bytes.split(|&b| b == b'\n'))
@@ -59,15 +59,18 @@ pub fn prepare(name: &str, bytes: &[u8]) -> Vec<Result<Prepared, Failure>> {
                 let place = format!("{name}:{number}");
                 let line = without_mark(number, line);
                 let hash = line_hash(name, line);
-                guarded(|| prepare_record(jsonl::read(line)?, &line_source(name, number), hash))
-                    .map_err(|problem| problem.at(place))
+                guarded(|| {
+                    let record = jsonl::read(line)?;
+                    prepare_record(record, &line_source(name, number), hash, chunking)
+                })
+                .map_err(|problem| problem.at(place))
             })
             .collect(),
         Ok(format) => vec![
             file_id(name)
                 .and_then(|id| {
                     let hash = file_hash(&id, name, bytes);
-                    guarded(|| prepare_file(id, name, format, bytes, hash))
+                    guarded(|| prepare_file(id, name, format, bytes, hash, chunking))
                 })
                 .map_err(|problem| problem.at(name)),
         ],
@@ -132,6 +135,7 @@ pub(crate) fn prepare_file(
     format: Format,
     bytes: &[u8],
     content_hash: ContentHash,
+    chunking: Chunking,
 ) -> Result<Prepared, Problem> {
     let decoded = decode(bytes, format == Format::Html)?;
     let file_name = id
@@ -188,7 +192,7 @@ pub(crate) fn prepare_file(
         id,
         text,
     };
-    cut(document, blocks)
+    cut(document, blocks, chunking)
 }
 
 /// Cuts what a JSONL line says.
@@ -196,6 +200,7 @@ pub(crate) fn prepare_record(
     record: Record,
     source: &str,
     content_hash: ContentHash,
+    chunking: Chunking,
 ) -> Result<Prepared, Problem> {
     let blocks = text::paragraphs(&record.text, Kind::Prose);
     let document = Document {
@@ -206,11 +211,15 @@ pub(crate) fn prepare_record(
         text: record.text,
         content_hash,
     };
-    cut(document, blocks)
+    cut(document, blocks, chunking)
 }
 
-fn cut(document: Document, blocks: Vec<crate::blocks::Block>) -> Result<Prepared, Problem> {
-    let chunks = chunks(&document.text, blocks);
+fn cut(
+    document: Document,
+    blocks: Vec<crate::blocks::Block>,
+    chunking: Chunking,
+) -> Result<Prepared, Problem> {
+    let chunks = chunking.cut(&document.text, blocks);
     if chunks.is_empty() {
         return Err(Problem::new(
             ProblemCode::EmptyDocument,
@@ -231,7 +240,7 @@ mod tests {
     use super::*;
 
     fn one(name: &str, text: &str) -> Prepared {
-        prepare(name, text.as_bytes())
+        prepare(name, text.as_bytes(), Chunking::default())
             .remove(0)
             .expect("a document")
     }
@@ -259,7 +268,7 @@ mod tests {
         for name in ["a.md", "a.txt", "a.rs"] {
             assert_eq!(one(name, text).document.text, text);
         }
-        let with_mark = prepare("a.md", b"\xEF\xBB\xBF# T\n\nx")
+        let with_mark = prepare("a.md", b"\xEF\xBB\xBF# T\n\nx", Chunking::default())
             .remove(0)
             .expect("a document");
         assert_eq!(with_mark.document.text, "# T\n\nx");
@@ -274,12 +283,12 @@ mod tests {
     #[test]
     fn an_empty_document_is_a_failure() {
         for text in ["", " \n\t\u{A0}"] {
-            let failure = prepare("a.txt", text.as_bytes())
+            let failure = prepare("a.txt", text.as_bytes(), Chunking::default())
                 .remove(0)
                 .expect_err("empty");
             assert_eq!(failure.code, ProblemCode::EmptyDocument);
         }
-        let failure = prepare("a.html", b"<nav>x</nav>")
+        let failure = prepare("a.html", b"<nav>x</nav>", Chunking::default())
             .remove(0)
             .expect_err("empty");
         assert_eq!(failure.code, ProblemCode::EmptyDocument);
@@ -289,7 +298,7 @@ mod tests {
     fn each_line_of_a_jsonl_file_is_a_document_or_a_failure() {
         let bytes =
             "\u{FEFF}{\"id\":\"a\",\"text\":\"x\"}\n\nnope\n{\"id\":\"b\",\"text\":\"y\"}\r\n";
-        let found = prepare("d.jsonl", bytes.as_bytes());
+        let found = prepare("d.jsonl", bytes.as_bytes(), Chunking::default());
         let shown: Vec<String> = found
             .iter()
             .map(|r| match r {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cento_core::chunk::check_chunks;
-use cento_ingest::{ProblemCode, prepare};
+use cento_ingest::{Chunking, ProblemCode, prepare};
 use proptest::prelude::*;
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
@@ -44,7 +44,7 @@ fn files(dir: &Path, into: &mut Vec<PathBuf>) {
 /// became a document.
 fn check(name: &str, bytes: &[u8]) -> Result<usize, ProblemCode> {
     let mut all = 0;
-    for result in prepare(name, bytes) {
+    for result in prepare(name, bytes, Chunking::default()) {
         let prepared = result.map_err(|failure| failure.code)?;
         let text = &prepared.document.text;
         check_chunks(text, &prepared.chunks).expect("chunks hold");

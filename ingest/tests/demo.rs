@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use cento_core::DocumentId;
-use cento_ingest::{Prepared, prepare};
+use cento_ingest::{Chunking, Prepared, prepare};
 use serde_json::Value;
 
 fn files(dir: &Path, into: &mut Vec<PathBuf>) {
@@ -35,7 +35,7 @@ fn corpus() -> HashMap<DocumentId, Prepared> {
             .expect("below")
             .to_str()
             .expect("UTF-8");
-        prepare(name, &fs::read(path).expect("a file"))
+        prepare(name, &fs::read(path).expect("a file"), Chunking::default())
     });
     prepared
         .map(|result| result.unwrap_or_else(|failure| panic!("{failure}")))

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cento_core::{CollectionName, DocumentId};
-use cento_embed::Embedder;
+use cento_embed::Bundled;
 use cento_index::{CollectionSettings, Engine, Store};
 use cento_ingest::{
-    CHUNKER_FINGERPRINT, Event, IngestError, Options, ProblemCode, Report, Source,
-    collection_settings, ingest,
+    Chunking, Event, IngestError, Options, ProblemCode, Report, Source, collection_settings, ingest,
 };
 use tempfile::TempDir;
 
 /// An empty collection, and a folder for files.
 struct Bench {
-    embedder: Embedder,
+    embedder: Bundled,
     engine: Arc<Engine>,
     _store: Store,
     files: TempDir,
@@ -26,8 +25,8 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let embedder = Embedder::bundled().expect("the bundled model");
-        let settings = collection_settings(&embedder);
+        let embedder = Bundled::new().expect("the bundled model");
+        let settings = collection_settings(&embedder, Chunking::default());
         let data = tempfile::tempdir().expect("a folder");
         let store = Store::open(data.path()).expect("a store");
         let name = CollectionName::new("docs").expect("a name");
@@ -349,16 +348,18 @@ fn a_collection_of_another_model_or_chunker_is_refused() {
     bench.write("a.md", "a");
     let settings = bench.engine.settings();
     for (at, (embedder, chunking)) in [
-        ("other/1", CHUNKER_FINGERPRINT),
+        ("other/1", Chunking::default().fingerprint()),
         (settings.embedder.as_str(), "other/1"),
     ]
     .into_iter()
     .enumerate()
     {
         let other = CollectionSettings {
+            model: settings.model.clone(),
             embedder: embedder.to_owned(),
             dimensions: settings.dimensions,
             chunking: chunking.to_owned(),
+            fields: settings.fields.clone(),
         };
         let name = CollectionName::new(format!("c{at}")).expect("a name");
         let engine = store.create(&name, &other).expect("a collection");

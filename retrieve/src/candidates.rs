@@ -5,15 +5,15 @@ use std::collections::{BTreeSet, HashMap};
 
 use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, Sequence};
 use cento_embed::Embedder;
-use cento_index::{DenseHits, IndexError, LexicalHits, StoredChunk, View};
+use cento_index::{DenseHits, LexicalHits, StoredChunk, View};
 use serde::Serialize;
 
 use crate::dedupe::duplicates;
 use crate::fusion::{LegScores, Scale};
-use crate::{Fusion, Query, RetrieveError};
+use crate::{Fusion, Legs, Query, RetrieveError};
 
-/// How many chunks each leg returns: fixed, so that the ranking does not
-/// depend on how many answers are asked for.
+/// How many chunks each leg returns unless a deeper ranking is asked for: fixed,
+/// so that the ranking does not depend on how many answers are asked for.
 pub const LEG_DEPTH: usize = 100;
 
 /// What one leg says of a candidate.
@@ -24,6 +24,16 @@ pub struct LegScore<S> {
     pub rank: Option<usize>,
     /// The leg's own score, computed even where the leg did not return it.
     pub score: S,
+}
+
+/// Which candidates are wanted, and how they are put in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) filter: Option<&'a Filter>,
+    pub(crate) legs: Legs,
+    pub(crate) fusion: Fusion,
+    /// How many chunks each leg returns.
+    pub(crate) depth: usize,
 }
 
 /// A chunk that could answer.
@@ -51,26 +61,35 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Asks both legs, lets each score what only the other found, and ranks
-    /// the union.
+    /// Asks the legs, lets each score what only the other found, and ranks the
+    /// union.
     pub(crate) fn find(
         view: &View,
-        embedder: &Embedder,
+        embedder: &dyn Embedder,
         query: &Query,
-        filter: Option<&Filter>,
-        fusion: Fusion,
+        wanted: &Wanted<'_>,
     ) -> Result<Self, RetrieveError> {
-        let allowed = filter.map(|filter| view.allowed(filter)).transpose()?;
+        let allowed = wanted.filter.map(|filter| view.allowed(filter));
+        let allowed = allowed.transpose()?;
         let (lexical, dense) = rayon::join(
-            || view.lexical(query.as_str(), allowed.as_ref(), LEG_DEPTH),
-            || -> Result<_, IndexError> {
-                let vector = embedder.embed_query(query.as_str());
+            || match wanted.legs {
+                Legs::Dense => Ok(LexicalHits {
+                    hits: vec![],
+                    information: 0.0,
+                }),
+                _ => view.lexical(query.as_str(), allowed.as_ref(), wanted.depth),
+            },
+            || -> Result<_, RetrieveError> {
+                if wanted.legs == Legs::Lexical {
+                    return Ok(None);
+                }
+                let vector = embedder.embed_query(query.as_str())?;
                 // No token of the query is known to the model: the leg has no
                 // opinion, which is not the same as the opinion 0.
                 if vector.iter().all(|&x| x == 0.0) {
                     return Ok(None);
                 }
-                let hits = view.dense(&vector, allowed.as_ref(), LEG_DEPTH)?;
+                let hits = view.dense(&vector, allowed.as_ref(), wanted.depth)?;
                 Ok(Some((vector, hits)))
             },
         );
@@ -84,13 +103,14 @@ impl Candidates {
             },
         );
         let (numbers, legs) = union.complete(&lexical_scores?, &dense_scores?, dense.is_some());
-        let fused = fusion.scores(
-            &legs,
-            Scale {
-                information: lexical.information,
-                cosine_weight: embedder.contract().cosine_weight,
-            },
-        );
+        let scale = Scale {
+            information: lexical.information,
+            cosine_weight: embedder.contract().cosine_weight,
+        };
+        let fused = match wanted.legs {
+            Legs::Hybrid => wanted.fusion.scores(&legs, scale),
+            alone => alone.scores(&legs),
+        };
         let chunks = view.chunks(&numbers)?;
         Ok(Self {
             ranked: rank(chunks, &legs, &fused),

@@ -5,12 +5,12 @@ use cento_embed::Embedder;
 use cento_index::{StoredChunk, View};
 use serde::Serialize;
 
-use crate::candidates::Candidates;
+use crate::candidates::{Candidates, LEG_DEPTH, Wanted};
 use crate::pack::{Rendered, pack};
 use crate::passages::Layout;
 use crate::receipt::{Decision, entries};
 use crate::render::render;
-use crate::{Citation, Fusion, Query, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
+use crate::{Citation, Fusion, Legs, Query, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
 
 /// What a context is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,9 @@ pub struct ContextRequest<'a> {
     pub query: &'a str,
     /// Which documents may be quoted; all of them if absent.
     pub filter: Option<&'a Filter>,
-    /// How the legs' scores become one.
+    /// Which legs are asked.
+    pub legs: Legs,
+    /// How the legs' scores become one, if there are two.
     pub fusion: Fusion,
     /// The most tokens of the whole rendered string.
     pub budget: TokenBudget,
@@ -50,11 +52,17 @@ pub struct ContextResponse {
 /// collection, or an error of the engine.
 pub fn context(
     view: &View,
-    embedder: &Embedder,
+    embedder: &dyn Embedder,
     request: &ContextRequest<'_>,
 ) -> Result<ContextResponse, RetrieveError> {
     let query = Query::new(request.query)?;
-    let found = Candidates::find(view, embedder, &query, request.filter, request.fusion)?;
+    let wanted = Wanted {
+        filter: request.filter,
+        legs: request.legs,
+        fusion: request.fusion,
+        depth: LEG_DEPTH,
+    };
+    let found = Candidates::find(view, embedder, &query, &wanted)?;
     let text = |chunk: &StoredChunk, span| Ok(view.text(chunk, span)?);
     assemble(&query, &found, request, text)
 }
@@ -102,6 +110,7 @@ pub(crate) fn assemble(
         receipt: Receipt {
             query: query.as_str().to_owned(),
             filter: request.filter.map(Filter::to_json),
+            legs: request.legs,
             fusion: request.fusion,
             budget: request.budget,
             tokens,
@@ -195,6 +204,7 @@ mod tests {
         let request = ContextRequest {
             query: "why?",
             filter: None,
+            legs: Legs::default(),
             fusion: Fusion::default(),
             budget: TokenBudget::new(budget).expect("not zero"),
             tokenizer,
@@ -254,7 +264,8 @@ mod tests {
                     "chunks": [chunk], "quote": "one two three"
                 }],
                 "receipt": {
-                    "query": "why?", "filter": null, "fusion": "absolute",
+                    "query": "why?", "filter": null, "legs": "hybrid",
+                "fusion": "absolute",
                     "budget": 2000, "tokens": 32, "tokenizer": "o200k",
                     "sequence": 3, "dense_exact": true,
                     "counts": {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use cento_core::{ByteSpan, DocumentId};
+use cento_embed::EmbedError;
 use cento_index::IndexError;
 
 /// An error of retrieval.
@@ -23,6 +24,14 @@ pub enum RetrieveError {
     /// The caller's fault: no fusion has this name.
     #[error("no fusion is called '{name}'; there is: {known}")]
     UnknownFusion {
+        /// The name as it was given.
+        name: String,
+        /// The names there are, joined for reading.
+        known: String,
+    },
+    /// The caller's fault: no choice of legs has this name.
+    #[error("no legs are called '{name}'; there is: {known}")]
+    UnknownLegs {
         /// The name as it was given.
         name: String,
         /// The names there are, joined for reading.
@@ -55,6 +64,9 @@ pub enum RetrieveError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The query could not be embedded.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
     /// The engine's error; it says itself whose fault it is.
     #[error(transparent)]
     Index(#[from] IndexError),

@@ -4,7 +4,7 @@
 //!
 //! ```json
 //! {
-//!   "query": "…", "filter": null, "fusion": "absolute",
+//!   "query": "…", "filter": null, "legs": "hybrid", "fusion": "absolute",
 //!   "budget": 2000, "tokens": 1987, "tokenizer": "o200k",
 //!   "sequence": 12, "dense_exact": true,
 //!   "counts": {"candidates": 150, "lexical": 100, "dense": 100,
@@ -28,7 +28,7 @@ use serde_json::Value;
 
 use crate::candidates::{Candidate, Candidates};
 use crate::pack::Fate;
-use crate::{Fusion, LegScore};
+use crate::{Fusion, LegScore, Legs};
 
 /// How a context came about.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -37,7 +37,9 @@ pub struct Receipt {
     pub query: String,
     /// The filter, as `Filter::from_json` reads it.
     pub filter: Option<Value>,
-    /// How the legs' scores became one.
+    /// Which legs were asked.
+    pub legs: Legs,
+    /// How the legs' scores became one, if there were two.
     pub fusion: Fusion,
     /// The most tokens that the context could have.
     pub budget: TokenBudget,

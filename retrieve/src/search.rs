@@ -7,8 +7,8 @@ use cento_embed::Embedder;
 use cento_index::View;
 use serde::Serialize;
 
-use crate::candidates::{Candidate, Candidates};
-use crate::{Fusion, LegScore, Query, RetrieveError};
+use crate::candidates::{Candidate, Candidates, Wanted};
+use crate::{Fusion, LegScore, Legs, Query, RetrieveError};
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +17,13 @@ pub struct SearchRequest<'a> {
     pub query: &'a str,
     /// Which documents may be found; all of them if absent.
     pub filter: Option<&'a Filter>,
-    /// How the legs' scores become one.
+    /// Which legs are asked.
+    pub legs: Legs,
+    /// How the legs' scores become one, if there are two.
     pub fusion: Fusion,
+    /// How many chunks each leg returns; [`LEG_DEPTH`](crate::LEG_DEPTH) unless
+    /// there is a reason to look deeper.
+    pub depth: usize,
     /// The most answers; it only cuts, the ranking does not depend on it.
     pub limit: usize,
 }
@@ -62,7 +67,9 @@ pub struct SearchResponse {
     pub hits: Vec<SearchHit>,
     /// The last write that the view shows.
     pub sequence: Sequence,
-    /// How the legs' scores became one.
+    /// Which legs were asked.
+    pub legs: Legs,
+    /// How the legs' scores became one, if there were two.
     pub fusion: Fusion,
     /// Whether the dense leg compared every vector; absent if the query has no
     /// vector.
@@ -78,14 +85,21 @@ pub struct SearchResponse {
 /// collection, or an error of the engine.
 pub fn search(
     view: &View,
-    embedder: &Embedder,
+    embedder: &dyn Embedder,
     request: &SearchRequest<'_>,
 ) -> Result<SearchResponse, RetrieveError> {
     let query = Query::new(request.query)?;
-    let found = Candidates::find(view, embedder, &query, request.filter, request.fusion)?;
+    let wanted = Wanted {
+        filter: request.filter,
+        legs: request.legs,
+        fusion: request.fusion,
+        depth: request.depth,
+    };
+    let found = Candidates::find(view, embedder, &query, &wanted)?;
     Ok(SearchResponse {
         hits: hits(&found.ranked, request.limit),
         sequence: found.sequence,
+        legs: request.legs,
         fusion: request.fusion,
         dense_exact: found.dense_exact,
         candidates: found.ranked.len(),

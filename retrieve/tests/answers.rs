@@ -6,10 +6,11 @@ mod common;
 mod shelves;
 
 use cento_core::{ChunkNo, CoreError, Filter, TokenBudget, TokenCount};
+use cento_embed::Embedder;
 use cento_index::{IndexError, StoredChunk};
 use cento_retrieve::{
-    ContextRequest, Decision, DropReason, Fusion, RetrieveError, SearchRequest, Tokenizer, context,
-    search,
+    ContextRequest, Decision, DropReason, Fusion, LEG_DEPTH, Legs, RetrieveError, SearchRequest,
+    Tokenizer, context, search,
 };
 use serde_json::{Value, json};
 use shelves::{Collection, EMBEDDER};
@@ -30,7 +31,9 @@ fn asked(query: &str) -> SearchRequest<'_> {
     SearchRequest {
         query,
         filter: None,
+        legs: Legs::default(),
         fusion: Fusion::default(),
+        depth: LEG_DEPTH,
         limit: 10,
     }
 }
@@ -42,7 +45,7 @@ fn filter(json: &Value) -> Filter {
 #[test]
 fn what_cannot_be_asked_is_refused() {
     let collection = collection();
-    let ask = |request: SearchRequest<'_>| search(&collection.view, &EMBEDDER, &request);
+    let ask = |request: SearchRequest<'_>| search(&collection.view, &*EMBEDDER, &request);
     assert!(matches!(ask(asked(" \n")), Err(RetrieveError::EmptyQuery)));
     assert!(matches!(
         ask(asked(&"x ".repeat(50_000))),
@@ -71,13 +74,13 @@ fn every_candidate_is_scored_by_both_legs() {
     let collection = collection();
     let view = &collection.view;
     let query = "Why does the gateway blink red?";
-    let found = search(view, &EMBEDDER, &asked(query)).expect("an answer");
+    let found = search(view, &*EMBEDDER, &asked(query)).expect("an answer");
     assert_eq!(found.dense_exact, Some(true));
     assert_eq!(found.hits[0].document.as_str(), "shelf/0.md");
     assert_eq!(found.hits[0].duplicates.len(), 1);
 
     let information = view.lexical(query, None, 100).expect("found").information;
-    let vector = EMBEDDER.embed_query(query);
+    let vector = EMBEDDER.embed_query(query).expect("embedded");
     for hit in &found.hits {
         let document = view.document(&hit.document).expect("readable");
         let chunks: Vec<StoredChunk> = document.expect("there").chunks;
@@ -102,11 +105,12 @@ fn a_filter_holds_for_all_that_is_quoted() {
         let request = ContextRequest {
             query: "gateway refunds page invoices",
             filter: Some(filter),
+            legs: Legs::default(),
             fusion: Fusion::default(),
             budget: TokenBudget::new(1_000).expect("not zero"),
             tokenizer: &tokenizer,
         };
-        context(&collection.view, &EMBEDDER, &request).expect("a context")
+        context(&collection.view, &*EMBEDDER, &request).expect("a context")
     };
     let written = json!({"type": "eq", "key": "metadata.shelf", "value": 1});
     let response = ask(&filter(&written));
@@ -134,11 +138,12 @@ fn an_equal_text_is_quoted_once_and_its_twin_is_in_the_receipt() {
     let request = ContextRequest {
         query: "gateway offline",
         filter: None,
+        legs: Legs::default(),
         fusion: Fusion::Rrf,
         budget: TokenBudget::new(10_000).expect("not zero"),
         tokenizer: &tokenizer,
     };
-    let response = context(&collection.view, &EMBEDDER, &request).expect("a context");
+    let response = context(&collection.view, &*EMBEDDER, &request).expect("a context");
     assert_eq!(response.context.matches("blinks red twice").count(), 1);
     let twins: Vec<_> = (response.receipt.candidates.iter())
         .filter_map(|entry| match &entry.decision {

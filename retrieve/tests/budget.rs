@@ -11,8 +11,8 @@ use std::sync::LazyLock;
 use cento_core::{Filter, TokenBudget, TokenCount};
 use cento_index::View;
 use cento_retrieve::{
-    ContextRequest, ContextResponse, Decision, DropReason, Fusion, SearchRequest, Tokenizer,
-    context, search,
+    ContextRequest, ContextResponse, Decision, DropReason, Fusion, LEG_DEPTH, Legs, SearchRequest,
+    Tokenizer, context, search,
 };
 use common::{any_text, any_title, tokenizer_files};
 use proptest::prelude::*;
@@ -34,6 +34,7 @@ static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
 struct Question {
     query: String,
     filtered: bool,
+    legs: Index,
     fusion: Index,
     tokenizer: Index,
     budget: usize,
@@ -48,13 +49,16 @@ fn any_question() -> impl Strategy<Value = Question> {
         "\\PC{1,20}\\?",
     ];
     let budget = prop_oneof![1usize..200, 1usize..2_000, 1usize..=20_000];
-    let indexes = any::<(Index, Index, bool)>();
-    (query, budget, indexes).prop_map(|(query, budget, (fusion, tokenizer, filtered))| Question {
-        query,
-        filtered,
-        fusion,
-        tokenizer,
-        budget,
+    let indexes = any::<(Index, Index, Index, bool)>();
+    (query, budget, indexes).prop_map(|(query, budget, (legs, fusion, tokenizer, filtered))| {
+        Question {
+            query,
+            filtered,
+            legs,
+            fusion,
+            tokenizer,
+            budget,
+        }
     })
 }
 
@@ -65,12 +69,13 @@ fn check(view: &View, question: &Question) -> Result<(), TestCaseError> {
     let request = ContextRequest {
         query: &question.query,
         filter: question.filtered.then_some(&shelf),
+        legs: *question.legs.get(&Legs::ALL),
         fusion: *question.fusion.get(&Fusion::ALL),
         budget: TokenBudget::new(question.budget).expect("not zero"),
         tokenizer,
     };
-    let response = context(view, &EMBEDDER, &request).expect("a context");
-    let again = context(view, &EMBEDDER, &request).expect("a context");
+    let response = context(view, &*EMBEDDER, &request).expect("a context");
+    let again = context(view, &*EMBEDDER, &request).expect("a context");
     prop_assert_eq!(&response, &again, "the same query gives the same bytes");
 
     prop_assert_eq!(tokenizer.count(&response.context), response.tokens);
@@ -102,10 +107,12 @@ fn check_receipt(
     let everything = SearchRequest {
         query: request.query,
         filter: request.filter,
+        legs: request.legs,
         fusion: request.fusion,
+        depth: LEG_DEPTH,
         limit: usize::MAX,
     };
-    let found = search(view, &EMBEDDER, &everything).expect("an answer");
+    let found = search(view, &*EMBEDDER, &everything).expect("an answer");
     let searched: BTreeSet<_> = (found.hits.iter())
         .flat_map(|hit| hit.duplicates.iter().chain([&hit.chunk]))
         .collect();
@@ -140,7 +147,7 @@ fn check_receipt(
 
     let few = search(
         view,
-        &EMBEDDER,
+        &*EMBEDDER,
         &SearchRequest {
             limit: 3,
             ..everything

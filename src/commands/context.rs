@@ -24,11 +24,12 @@ pub(crate) fn run(data: &Path, args: &ContextArgs, json: bool) -> Outcome {
     let request = ContextRequest {
         query: &args.query.query,
         filter: filter.as_ref(),
+        legs: args.query.legs,
         fusion: args.query.fusion,
         budget,
         tokenizer: &tokenizer,
     };
-    let response = context(&view, &session.embedder, &request).map_err(told)?;
+    let response = context(&view, &*session.embedder, &request).map_err(told)?;
     if json {
         output::json(&response);
         return Ok(ExitCode::SUCCESS);

@@ -12,7 +12,7 @@ use cento_api::Problem;
 use cento_core::TokenBudget;
 use cento_index::View;
 use cento_ingest::{Options, Report, Source, ingest};
-use cento_retrieve::{ContextRequest, ContextResponse, Fusion, Tokenizer, context};
+use cento_retrieve::{ContextRequest, ContextResponse, Fusion, Legs, Tokenizer, context};
 use include_dir::{Dir, include_dir};
 use serde_json::json;
 
@@ -47,7 +47,7 @@ pub(crate) fn run(json: bool) -> Outcome {
     let session = open_or_create(data.path(), "handbook")?;
     let report = ingest(
         &session.engine,
-        &session.embedder,
+        &*session.embedder,
         sources(&CORPUS),
         &Options::default(),
         &mut |_| {},
@@ -94,11 +94,12 @@ fn ask(session: &Session, view: &View) -> Result<Vec<(Duration, ContextResponse)
         let request = ContextRequest {
             query,
             filter: None,
+            legs: Legs::default(),
             fusion: Fusion::default(),
             budget,
             tokenizer: &tokenizer,
         };
-        let response = context(view, &session.embedder, &request).map_err(told)?;
+        let response = context(view, &*session.embedder, &request).map_err(told)?;
         let elapsed = begun.elapsed();
         check_citations(view, &response)?;
         answers.push((elapsed, response));

@@ -40,7 +40,7 @@ pub(crate) fn run(data: &Path, args: &IngestArgs, json: bool) -> Outcome {
     let mut progress = Progress::new(json);
     let result = ingest(
         &session.engine,
-        &session.embedder,
+        &*session.embedder,
         sources,
         &options,
         &mut |event| progress.show(&event),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use cento_retrieve::{SearchHit, SearchRequest, search};
+use cento_retrieve::{LEG_DEPTH, SearchHit, SearchRequest, search};
 
 use super::{Outcome, told};
 use crate::args::SearchArgs;
@@ -17,10 +17,12 @@ pub(crate) fn run(data: &Path, args: &SearchArgs, json: bool) -> Outcome {
     let request = SearchRequest {
         query: &args.query.query,
         filter: filter.as_ref(),
+        legs: args.query.legs,
         fusion: args.query.fusion,
+        depth: LEG_DEPTH,
         limit: args.limit,
     };
-    let response = search(&view, &session.embedder, &request).map_err(told)?;
+    let response = search(&view, &*session.embedder, &request).map_err(told)?;
     if json {
         output::json(&response);
         return Ok(ExitCode::SUCCESS);

@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cento_core::{CollectionName, Comparison, DocumentId, FieldRef, Filter, Scalar};
-use cento_embed::Embedder;
+use cento_embed::{Bundled, Embedder};
 use cento_index::{Engine, Store, View};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn version_of(view: &View, document: usize) -> Option<u64> {
     Some(round)
 }
 
-fn assert_found_by_each_leg(view: &View, embedder: &Embedder, document: usize, round: u64) {
+fn assert_found_by_each_leg(view: &View, embedder: &dyn Embedder, document: usize, round: u64) {
     let filter = Filter::Compare {
         field: FieldRef::DocumentId,
         comparison: Comparison::Eq,
@@ -126,7 +126,7 @@ fn assert_found_by_each_leg(view: &View, embedder: &Embedder, document: usize, r
     let query = format!("Marker{document}x{round} valve report");
     let lexical = view.lexical(&query, Some(&allowed), 5).unwrap();
     let dense = view
-        .dense(&embedder.embed_query(&query), Some(&allowed), 5)
+        .dense(&embedder.embed_query(&query).unwrap(), Some(&allowed), 5)
         .unwrap();
     for hits in [
         lexical.hits.iter().map(|hit| hit.0).collect::<Vec<_>>(),
@@ -163,7 +163,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let seed = setting("CENTO_CRASH_SEED", clock as u64);
     println!("seed {seed}, {rounds} rounds");
     let mut moments = Moments(seed);
-    let embedder = Embedder::bundled().unwrap();
+    let embedder = Bundled::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let corpus = dir.path().join("corpus.jsonl");

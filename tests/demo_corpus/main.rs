@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cento_core::{CollectionName, DocumentId, TokenBudget};
-use cento_embed::Embedder;
+use cento_embed::Bundled;
 use cento_eval::{EvidenceMeans, EvidenceScore, Gold, cited_spans, load, verify};
 use cento_index::{Engine, Store, View};
-use cento_ingest::{Options, Source, collection_settings, ingest};
-use cento_retrieve::{ContextRequest, Fusion, Tokenizer, context};
+use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
+use cento_retrieve::{ContextRequest, Fusion, Legs, Tokenizer, context};
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo")
@@ -24,14 +24,14 @@ struct Demo {
     _dir: tempfile::TempDir,
     _store: Store,
     engine: Arc<Engine>,
-    embedder: Embedder,
+    embedder: Bundled,
 }
 
 fn ingested() -> Demo {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let embedder = Embedder::bundled().unwrap();
-    let settings = collection_settings(&embedder);
+    let embedder = Bundled::new().unwrap();
+    let settings = collection_settings(&embedder, Chunking::default());
     let name = CollectionName::new("handbook").unwrap();
     let engine = store.create(&name, &settings).unwrap();
     let corpus = vec![Source::Path(demo().join("corpus"))];
@@ -73,6 +73,7 @@ fn means(demo: &Demo, view: &View, gold: &[Gold], fusion: Fusion, tokens: usize)
         let request = ContextRequest {
             query: &gold.query,
             filter: None,
+            legs: Legs::default(),
             fusion,
             budget: TokenBudget::new(tokens).unwrap(),
             tokenizer: &tokenizer,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cento_core::{
-    ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, Filter, Metadata,
+    ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, FieldTypes,
+    Filter, Metadata,
 };
 use cento_index::{CollectionSettings, Engine, NewDocument, PutOutcome, Store, View};
 use serde_json::{Value, json};
@@ -16,9 +17,11 @@ pub(crate) fn name() -> CollectionName {
 
 pub(crate) fn settings() -> CollectionSettings {
     CollectionSettings {
+        model: "toy".to_owned(),
         embedder: "toy".to_owned(),
         dimensions: DIMENSIONS,
         chunking: "sentences".to_owned(),
+        fields: FieldTypes::default(),
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cento_core::{ByteSpan, Chunk, CollectionName, ContentHash, Document, DocumentId, Metadata};
-use cento_embed::Embedder;
+use cento_core::{
+    ByteSpan, Chunk, CollectionName, ContentHash, Document, DocumentId, FieldTypes, Metadata,
+};
+use cento_embed::{Bundled, Embedder};
 use cento_index::{CollectionSettings, NewDocument, PutOutcome, Store, View};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::cut;
 
-pub(crate) static EMBEDDER: LazyLock<Embedder> =
-    LazyLock::new(|| Embedder::bundled().expect("the bundled model"));
+pub(crate) static EMBEDDER: LazyLock<Bundled> =
+    LazyLock::new(|| Bundled::new().expect("the bundled model"));
 
 /// A collection on disk; the folder and the store live as long as it does.
 pub(crate) struct Collection {
@@ -50,7 +52,7 @@ fn document(place: usize, title: &str, text: &str, size: usize) -> Option<NewDoc
             text: text.to_owned(),
             content_hash: ContentHash::of([text.as_bytes()]),
         },
-        vectors: EMBEDDER.embed_documents(&texts),
+        vectors: EMBEDDER.embed_documents(&texts).expect("embedded"),
         chunks,
     })
 }
@@ -63,9 +65,11 @@ impl Collection {
         let store = Store::open(dir.path()).expect("a new store");
         let contract = EMBEDDER.contract();
         let settings = CollectionSettings {
+            model: contract.model.clone(),
             embedder: contract.fingerprint.clone(),
             dimensions: contract.dimensions,
             chunking: "naive".to_owned(),
+            fields: FieldTypes::default(),
         };
         let name = CollectionName::new("shelves").expect("valid");
         let engine = store.create(&name, &settings).expect("a new collection");
