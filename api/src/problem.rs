@@ -132,10 +132,45 @@ impl From<&IndexError> for Problem {
 
 impl From<&EmbedError> for Problem {
     fn from(error: &EmbedError) -> Self {
+        use EmbedError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
         match error {
-            EmbedError::Format { .. } => Self::new("model_format", 500, error.to_string()),
-            EmbedError::UnknownModel { .. } => Self::new("unknown_model", 404, error.to_string()),
-            _ => Self::new("internal", 500, error.to_string()),
+            E::Format { .. } => new("model_format", 500),
+            E::UnknownModel { .. } => new("unknown_model", 404),
+            E::NoNeuralModels { .. } => new("no_neural_models", 501)
+                .with_help("use the bundled model, or a cento built with its default features"),
+            E::ModelFilesMissing { .. } => new("model_files_missing", 422).with_help(
+                "a model's folder has tokenizer.json and model.onnx, or onnx/model.onnx; another graph is named by its own path",
+            ),
+            E::ModelFile { .. } => new("model_file", 422)
+                .with_help("fetch or export the model again; a broken download looks like this"),
+            E::ModelUnsupported { .. } => new("model_unsupported", 422).with_help(
+                "export it for feature extraction: `optimum-cli export onnx --task feature-extraction`",
+            ),
+            E::ModelUnreadable { .. } => new("model_unreadable", 500)
+                .with_help("check who may read the model's folder and its files"),
+            E::RuntimeMissing { .. } => new("runtime_missing", 500).with_help(
+                "`pip install onnxruntime`, or set ORT_DYLIB_PATH to its library; the bundled model needs neither",
+            ),
+            E::RuntimeTooOld { .. } => new("runtime_too_old", 500).with_help(
+                "`pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to a newer library",
+            ),
+            E::RuntimeUnusable { .. } => new("runtime_unusable", 500).with_help(
+                "it may be made for another processor or system; ORT_DYLIB_PATH names another one",
+            ),
+            E::HubNotFound { .. } => new("hub_model_not_found", 404)
+                .with_help("check the name, and that the hub has the model in ONNX's format"),
+            E::HubForbidden { .. } => new("hub_forbidden", 403)
+                .with_help("accept the model's terms on the hub, and set HF_TOKEN"),
+            E::HubUnreachable { .. } => new("hub_unreachable", 502)
+                .with_help("a folder with the model's files needs no hub: give its path instead")
+                .retryable(),
+            E::HubCache { .. } => new("hub_cache", 500)
+                .with_help("HF_HOME names another folder to keep models in"),
+            E::Inference { .. } => new("embedding_failed", 500),
+            E::NotFinite { .. } => new("embedding_not_finite", 500)
+                .with_help("the model may be broken, or be quantised too far"),
+            _ => new("internal", 500),
         }
     }
 }
