@@ -14,7 +14,7 @@ use crate::chunking::Chunking;
 use crate::format::Format;
 use crate::jsonl::{self, Record};
 use crate::prepare::{
-    Prepared, file_hash, file_id, guarded, line_hash, line_source, prepare_file, prepare_record,
+    Prepared, file_hash, file_id, guarded, line_source, prepare_file, prepare_record, record_hash,
     without_mark,
 };
 use crate::problem::{Failure, Problem, ProblemCode};
@@ -161,7 +161,7 @@ fn identify(raw: Raw) -> Result<Identified, Problem> {
             let record = guarded(|| jsonl::read(line))?;
             Ok(Identified {
                 id: record.id.clone(),
-                hash: line_hash(&raw.place.source, line),
+                hash: record_hash(&raw.place.source, line, &record),
                 payload: Payload::Record(Box::new(record)),
             })
         }
@@ -188,11 +188,11 @@ fn prepare(document: Identified, place: &Place, chunking: Chunking) -> Result<Pr
     let Identified { id, hash, payload } = document;
     guarded(|| match payload {
         Payload::File(format, bytes) => {
-            prepare_file(id, &place.source, format, &bytes, hash, chunking)
+            prepare_file(id, Some(&place.source), format, &bytes, hash, chunking)
         }
         Payload::Record(record) => {
             let source = line_source(&place.source, place.line.unwrap_or_default());
-            prepare_record(*record, &source, hash, chunking)
+            prepare_record(*record, source.as_deref(), hash, chunking)
         }
     })
 }
