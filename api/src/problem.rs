@@ -4,6 +4,7 @@
 //! whether a retry helps, and what to do next. Programs rely on the code;
 //! people read the detail and the help.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use cento_core::CoreError;
@@ -11,20 +12,23 @@ use cento_embed::EmbedError;
 use cento_index::IndexError;
 use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An error as the world sees it, in the terms of RFC 9457.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+///
+/// It reads back from what a server answers, so that a command that asks a
+/// server tells the same error as one that asks the directory itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable, `snake_case`; never reused for another meaning.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The HTTP status that goes with it.
     pub status: u16,
     /// What is wrong, this time.
     pub detail: String,
     /// What to do next; empty where the detail says it.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub help: &'static str,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub help: Cow<'static, str>,
     /// Whether the same request may succeed later with nothing changed.
     pub retry: bool,
 }
@@ -34,10 +38,10 @@ impl Problem {
     /// arguments.
     pub fn new(code: &'static str, status: u16, detail: impl Into<String>) -> Self {
         Self {
-            code,
+            code: Cow::Borrowed(code),
             status,
             detail: detail.into(),
-            help: "",
+            help: Cow::Borrowed(""),
             retry: false,
         }
     }
@@ -45,14 +49,21 @@ impl Problem {
     /// The same, with what to do next.
     #[must_use]
     pub fn with_help(mut self, help: &'static str) -> Self {
-        self.help = help;
+        self.help = Cow::Borrowed(help);
         self
     }
 
-    fn retryable(mut self) -> Self {
+    /// The same, for a request that may succeed later with nothing changed.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
         self.retry = true;
         self
     }
+}
+
+/// `str::is_empty`, as serde calls it.
+fn is_empty(text: &str) -> bool {
+    text.is_empty()
 }
 
 impl std::fmt::Display for Problem {
@@ -213,6 +224,24 @@ impl From<&IngestError> for Problem {
     }
 }
 
+macro_rules! from_owned {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::from(&error)
+            }
+        }
+    )+};
+}
+
+from_owned!(
+    CoreError,
+    IndexError,
+    EmbedError,
+    RetrieveError,
+    IngestError
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +274,7 @@ mod tests {
             Problem::from(&through_retrieve),
             Problem::from(&through_ingest),
         ] {
-            assert_eq!((problem.code, problem.status), ("invalid_budget", 400));
+            assert_eq!((&*problem.code, problem.status), ("invalid_budget", 400));
         }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(data: &Path, args: &IngestArgs, json: bool) -> Outcome {
         max_document_bytes: args.max_document_bytes,
         exclude: vec![data.to_owned()],
         stop: &STOP,
+        refresh: true,
     };
     let sources = args.paths.iter().map(|path| source(path)).collect();
     let mut progress = Progress::new(json);
