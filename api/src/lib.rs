@@ -7,12 +7,24 @@
 #![deny(missing_docs)]
 
 mod config;
+mod cpu_pool;
+mod http;
+mod metrics;
+mod openapi;
 mod problem;
+mod router;
+mod routes;
 mod server;
 mod service;
+mod state;
 pub mod types;
 
 pub use config::ServerConfig;
 pub use problem::Problem;
-pub use server::run;
+pub use server::{run, serve};
 pub use service::{Models, Service, ServiceOptions};
+
+/// The description of the API in OpenAPI 3.1, as `GET /openapi.json` gives it.
+pub fn openapi_json() -> String {
+    openapi::json()
+}
