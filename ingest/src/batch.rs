@@ -126,7 +126,7 @@ fn identify(raw: Raw) -> Result<Identified, Problem> {
             let record = guarded(|| jsonl::read(line))?;
             Ok(Identified {
                 id: record.id.clone(),
-                hash: record_hash(&raw.place.source, line, &record),
+                hash: record_hash(&raw.place.source, &record),
                 payload: Payload::Record(Box::new(record)),
             })
         }
