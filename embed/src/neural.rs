@@ -18,7 +18,7 @@ mod runtime;
 mod sessions;
 mod settings;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -32,6 +32,7 @@ use tokenizers::{PaddingStrategy, Tokenizer};
 use crate::{Contract, EmbedError, Embedder};
 use batches::{Limits, batches};
 use graph::Graph;
+pub(crate) use hub::Name as HubName;
 use model_files::{ModelFiles, TOKENIZER};
 use sessions::{For, Sessions};
 use settings::{Pad, Settings};
@@ -358,11 +359,11 @@ fn fingerprint(
     format!("{name}@{revision}/{}/{max_tokens}", graph.pooling_name)
 }
 
-/// The folder of a model that the hub has, fetched if the cache lacks it.
-pub(crate) fn open_from_hub(name: &hub::Name) -> Result<Neural, EmbedError> {
-    let path: PathBuf = hub::fetch(name, &hub::Hub::of_this_process()?)?;
+/// Opens a model of a hub, fetched if the cache lacks it.
+pub(crate) fn open_hub(name: &HubName) -> Result<Neural, EmbedError> {
+    // Without a runtime, nothing is worth fetching.
+    runtime::environment()?;
+    let path = hub::fetch(name, &hub::Hub::of_this_process()?)?;
     let files = model_files::find(&path)?;
     Neural::open(&files, &name.to_string(), Use::of_this_machine())
 }
-
-pub(crate) use hub::Name as HubName;
