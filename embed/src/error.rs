@@ -151,10 +151,16 @@ pub enum EmbedError {
     },
 }
 
+/// The first places by name, the others by number.
 fn listed(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = paths
         .iter()
+        .take(SHOWN)
         .map(|path| path.display().to_string())
         .collect();
-    paths.join(", ")
+    match paths.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }
