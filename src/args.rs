@@ -1,9 +1,13 @@
 //! What can be asked for on the command line?
 
+mod eval;
+
 use std::path::PathBuf;
 
 use cento_retrieve::{Fusion, Legs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub(crate) use eval::*;
 
 /// Turns a heap of documents into the best possible context for a prompt:
 /// ranked, deduplicated, cited to the byte, within an exact token budget.
@@ -50,6 +54,9 @@ pub(crate) enum Command {
     Doctor(EachCollection),
     /// Make the catalog, text and vectors anew from the log.
     Rebuild(EachCollection),
+    /// Measure retrieval on judged sets.
+    #[command(subcommand)]
+    Eval(EvalCommand),
 }
 
 #[derive(Debug, ClapArgs)]

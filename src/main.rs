@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Delete(options) => commands::delete::run(&args.data, &options, json),
         Command::Doctor(options) => commands::doctor::run(&args.data, &options, json),
         Command::Rebuild(options) => commands::rebuild::run(&args.data, &options, json),
+        Command::Eval(options) => commands::eval::run(&options, json),
     };
     match outcome {
         Ok(code) => code,

@@ -50,7 +50,7 @@ pub(crate) fn run(data: &Path, args: &ContextArgs, json: bool) -> Outcome {
 }
 
 /// A tokenizer by name, or from a file if there is one at that path.
-fn tokenizer(name: &str) -> Result<Tokenizer, Problem> {
+pub(super) fn tokenizer(name: &str) -> Result<Tokenizer, Problem> {
     let path = Path::new(name);
     if path.is_file() || path.extension().is_some_and(|ending| ending == "json") {
         Tokenizer::from_file(path).map_err(told)
