@@ -4,6 +4,7 @@
 //! whether a retry helps, and what to do next. Programs rely on the code;
 //! people read the detail and the help.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use cento_core::CoreError;
@@ -12,20 +13,23 @@ use cento_eval::EvalError;
 use cento_index::IndexError;
 use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An error as the world sees it, in the terms of RFC 9457.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+///
+/// It reads back from what a server answers, so that a command that asks a
+/// server tells the same error as one that asks the directory itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable, `snake_case`; never reused for another meaning.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// The HTTP status that goes with it.
     pub status: u16,
     /// What is wrong, this time.
     pub detail: String,
     /// What to do next; empty where the detail says it.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub help: &'static str,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub help: Cow<'static, str>,
     /// Whether the same request may succeed later with nothing changed.
     pub retry: bool,
 }
@@ -35,10 +39,10 @@ impl Problem {
     /// arguments.
     pub fn new(code: &'static str, status: u16, detail: impl Into<String>) -> Self {
         Self {
-            code,
+            code: Cow::Borrowed(code),
             status,
             detail: detail.into(),
-            help: "",
+            help: Cow::Borrowed(""),
             retry: false,
         }
     }
@@ -46,14 +50,21 @@ impl Problem {
     /// The same, with what to do next.
     #[must_use]
     pub fn with_help(mut self, help: &'static str) -> Self {
-        self.help = help;
+        self.help = Cow::Borrowed(help);
         self
     }
 
-    fn retryable(mut self) -> Self {
+    /// The same, for a request that may succeed later with nothing changed.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
         self.retry = true;
         self
     }
+}
+
+/// `str::is_empty`, as serde calls it.
+fn is_empty(text: &str) -> bool {
+    text.is_empty()
 }
 
 impl std::fmt::Display for Problem {
@@ -133,10 +144,45 @@ impl From<&IndexError> for Problem {
 
 impl From<&EmbedError> for Problem {
     fn from(error: &EmbedError) -> Self {
+        use EmbedError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
         match error {
-            EmbedError::Format { .. } => Self::new("model_format", 500, error.to_string()),
-            EmbedError::UnknownModel { .. } => Self::new("unknown_model", 404, error.to_string()),
-            _ => Self::new("internal", 500, error.to_string()),
+            E::Format { .. } => new("model_format", 500),
+            E::UnknownModel { .. } => new("unknown_model", 404),
+            E::NoNeuralModels { .. } => new("no_neural_models", 501)
+                .with_help("use the bundled model, or a cento built with its default features"),
+            E::ModelFilesMissing { .. } => new("model_files_missing", 422).with_help(
+                "a model's folder has tokenizer.json and model.onnx, or onnx/model.onnx; another graph is named by its own path",
+            ),
+            E::ModelFile { .. } => new("model_file", 422)
+                .with_help("fetch or export the model again; a broken download looks like this"),
+            E::ModelUnsupported { .. } => new("model_unsupported", 422).with_help(
+                "export it for feature extraction: `optimum-cli export onnx --task feature-extraction`",
+            ),
+            E::ModelUnreadable { .. } => new("model_unreadable", 500)
+                .with_help("check who may read the model's folder and its files"),
+            E::RuntimeMissing { .. } => new("runtime_missing", 500).with_help(
+                "`pip install onnxruntime`, or set ORT_DYLIB_PATH to its library; the bundled model needs neither",
+            ),
+            E::RuntimeTooOld { .. } => new("runtime_too_old", 500).with_help(
+                "`pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to a newer library",
+            ),
+            E::RuntimeUnusable { .. } => new("runtime_unusable", 500).with_help(
+                "it may be made for another processor or system; ORT_DYLIB_PATH names another one",
+            ),
+            E::HubNotFound { .. } => new("hub_model_not_found", 404)
+                .with_help("check the name, and that the hub has the model in ONNX's format"),
+            E::HubForbidden { .. } => new("hub_forbidden", 403)
+                .with_help("accept the model's terms on the hub, and set HF_TOKEN"),
+            E::HubUnreachable { .. } => new("hub_unreachable", 502)
+                .with_help("a folder with the model's files needs no hub: give its path instead")
+                .retryable(),
+            E::HubCache { .. } => new("hub_cache", 500)
+                .with_help("HF_HOME names another folder to keep models in"),
+            E::Inference { .. } => new("embedding_failed", 500),
+            E::NotFinite { .. } => new("embedding_not_finite", 500)
+                .with_help("the model may be broken, or be quantised too far"),
+            _ => new("internal", 500),
         }
     }
 }
@@ -215,6 +261,25 @@ impl From<&EvalError> for Problem {
     }
 }
 
+macro_rules! from_owned {
+    ($($error:ty),+) => {$(
+        impl From<$error> for Problem {
+            fn from(error: $error) -> Self {
+                Self::from(&error)
+            }
+        }
+    )+};
+}
+
+from_owned!(
+    CoreError,
+    IndexError,
+    EmbedError,
+    RetrieveError,
+    IngestError,
+    EvalError
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,7 +312,7 @@ mod tests {
             Problem::from(&through_retrieve),
             Problem::from(&through_ingest),
         ] {
-            assert_eq!((problem.code, problem.status), ("invalid_budget", 400));
+            assert_eq!((&*problem.code, problem.status), ("invalid_budget", 400));
         }
     }
 }

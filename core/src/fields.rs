@@ -10,6 +10,7 @@ use crate::{CoreError, Metadata};
 
 /// What a metadata field holds; a list of values has the type of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum FieldType {
     /// True or false.
@@ -33,6 +34,8 @@ impl fmt::Display for FieldType {
 /// The fields of a collection: declared, or inferred from the first value that
 /// each field gets, and fixed from then on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = BTreeMap<String, FieldType>, example = json!({"team": "text", "year": "number"})))]
 pub struct FieldTypes(BTreeMap<String, FieldType>);
 
 impl FieldTypes {

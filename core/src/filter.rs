@@ -12,6 +12,8 @@
 //! `or` of nothing is false.
 
 mod json;
+#[cfg(feature = "openapi")]
+mod schema;
 
 use crate::{CoreError, DocumentId, FieldType, FieldTypes, Metadata, Scalar};
 

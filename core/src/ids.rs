@@ -9,6 +9,8 @@ use crate::{CoreError, TextHash};
 /// The name of a collection: 1 to 64 of `a-z`, `0-9`, `-`, `_`, beginning with
 /// a letter or digit, so that it is a folder's name on every file system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, pattern = "^[a-z0-9][a-z0-9_-]{0,63}$", example = "handbook"))]
 #[serde(try_from = "String", into = "String")]
 pub struct CollectionName(String);
 
@@ -57,6 +59,8 @@ impl fmt::Display for CollectionName {
 /// 1 to 1,024 bytes of UTF-8 without control characters; it is compared byte
 /// by byte, with no normalisation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, min_length = 1, max_length = 1024, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", example = "guide/install.md"))]
 #[serde(try_from = "String", into = "String")]
 pub struct DocumentId(String);
 
@@ -122,6 +126,8 @@ impl fmt::Display for ChunkNo {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = u64, example = 12))]
 pub struct Sequence(pub u64);
 
 impl Sequence {
@@ -144,6 +150,8 @@ impl fmt::Display for Sequence {
 /// It is content-addressed: it stays as long as the text stands, wherever
 /// other parts of the document move.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, example = "guide/install.md#af1349b9f5f9a1a6"))]
 pub struct ChunkId(String);
 
 impl ChunkId {

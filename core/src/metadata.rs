@@ -166,6 +166,25 @@ impl Metadata {
         }
     }
 
+    /// These fields, and those of another that are not among them.
+    #[must_use]
+    pub fn or(mut self, other: &Self) -> Self {
+        for (field, value) in &other.0 {
+            self.0.entry(field.clone()).or_insert_with(|| value.clone());
+        }
+        self
+    }
+
+    /// The fields whose names are not left out.
+    #[must_use]
+    pub fn without(&self, leave_out: impl Fn(&str) -> bool) -> Self {
+        let kept = self.0.iter().filter(|(field, _)| !leave_out(field));
+        Self(
+            kept.map(|(field, value)| (field.clone(), value.clone()))
+                .collect(),
+        )
+    }
+
     /// The value of a field.
     pub fn get(&self, field: &str) -> Option<&MetadataValue> {
         self.0.get(field)

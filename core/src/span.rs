@@ -8,6 +8,7 @@ use crate::CoreError;
 
 /// A half-open range of bytes, `start..end`, of a document's canonical text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ByteSpan {
     /// First byte.
     pub start: u64,

@@ -13,6 +13,7 @@ use crate::CoreError;
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenCount(pub usize);
 
 impl fmt::Display for TokenCount {
@@ -23,6 +24,8 @@ impl fmt::Display for TokenCount {
 
 /// The most tokens that a rendered context may hold: at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = usize, minimum = 1, example = 2000))]
 #[serde(try_from = "usize", into = "usize")]
 pub struct TokenBudget(usize);
 

@@ -4,10 +4,11 @@
 //! document that stands in it with the catalog, the text projection and the
 //! vector projection; then it counts what they hold beyond that.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use cento_core::{ChunkNo, Comparison, DocumentId, FieldRef, Filter, Scalar, Sequence};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::Catalog;
 use crate::log::Position;
@@ -17,7 +18,8 @@ use crate::view::View;
 use crate::{Engine, IndexError};
 
 /// What an audit found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditReport {
     /// The last write of the log.
     pub sequence: Sequence,
@@ -30,10 +32,12 @@ pub struct AuditReport {
 }
 
 /// One place where a projection does not say what the log says.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
     /// `catalog`, `text` or `vectors`.
-    pub projection: &'static str,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub projection: Cow<'static, str>,
     /// The document, if the difference is about one.
     pub document: Option<DocumentId>,
     /// What is different.
@@ -48,7 +52,7 @@ impl AuditReport {
 
     fn note(&mut self, projection: &'static str, document: Option<&DocumentId>, what: String) {
         self.differences.push(Difference {
-            projection,
+            projection: projection.into(),
             document: document.cloned(),
             what,
         });

@@ -6,6 +6,8 @@
 //! next [`Engine::refresh`], which publishes a [`View`] of all three
 //! projections at one sequence by swapping one pointer.
 
+mod patch;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -23,6 +25,8 @@ use crate::projections::{Projections, Recovery, before_commit};
 use crate::vectors::Codes;
 use crate::view::{View, ViewParts};
 use crate::{CollectionSettings, IndexError};
+
+pub use patch::PatchOutcome;
 
 /// A document with its derivation: what `ingest` hands over.
 #[derive(Debug, Clone)]

@@ -50,6 +50,8 @@ pub enum IndexError {
         path: PathBuf,
         /// Who holds it, as the lock file tells.
         holder: String,
+        /// Where it can be asked, if it is a server.
+        address: Option<String>,
     },
     /// A file is of another format or of a newer version than this program.
     #[error("{path} is not a file that this version can read: expected {expected}, found {found}")]

@@ -25,7 +25,7 @@ mod vectors;
 mod view;
 
 pub use doctor::{AuditReport, Difference};
-pub use engine::{Engine, NewDocument, PutOutcome};
+pub use engine::{Engine, NewDocument, PatchOutcome, PutOutcome};
 pub use error::IndexError;
 pub use projections::Recovery;
 pub use settings::CollectionSettings;

@@ -12,6 +12,7 @@ use crate::files::write_atomically;
 
 /// A collection's configuration, fixed at its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CollectionSettings {
     /// How the embedder is asked for: a model's name or directory.
     pub model: String,

@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ pub struct Store {
     dir: PathBuf,
     engines: Mutex<HashMap<CollectionName, Arc<Engine>>>,
     /// Holds the lock until it is dropped.
-    _lock: File,
+    lock: File,
 }
 
 impl Store {
@@ -41,7 +41,7 @@ impl Store {
         let store = Self {
             dir: dir.to_owned(),
             engines: Mutex::default(),
-            _lock: lock,
+            lock,
         };
         store.remove_leftovers()?;
         let ignore = dir.join(".gitignore");
@@ -116,6 +116,12 @@ impl Store {
         }
         names.sort();
         Ok(names)
+    }
+
+    /// Writes down in the lock file where this process can be asked, so that
+    /// others that want the directory know.
+    pub fn record_address(&self, address: &str) -> Result<(), IndexError> {
+        write_note(&self.lock, Some(address)).on("cannot write", &self.dir.join(LOCK))
     }
 
     /// Deletes a collection and everything in it.
@@ -208,8 +214,8 @@ const NEW: &str = ".new";
 const OLD: &str = ".old";
 
 fn take_lock(dir: &Path) -> Result<File, IndexError> {
-    let path = dir.join("lock");
-    let mut file = OpenOptions::new()
+    let path = dir.join(LOCK);
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -220,21 +226,44 @@ fn take_lock(dir: &Path) -> Result<File, IndexError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let holder = fs::read_to_string(&path).unwrap_or_default();
-            let holder = holder.trim();
-            return Err(IndexError::DirectoryInUse {
-                path: dir.to_owned(),
-                holder: if holder.is_empty() {
-                    "another process".to_owned()
-                } else {
-                    holder.to_owned()
-                },
-            });
+            return Err(in_use(dir, &holder));
         }
         Err(TryLockError::Error(source)) => return Err(source).on("cannot lock", &path),
     }
-    let note = format!("cento-lock 1: process {}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.write_all(note.as_bytes()))
-        .on("cannot write", &path)?;
+    write_note(&file, None).on("cannot write", &path)?;
     Ok(file)
+}
+
+/// The lock file's name in a data directory.
+const LOCK: &str = "lock";
+/// What stands before the address in the lock file.
+const ADDRESS: &str = " at ";
+
+/// Says in the lock file who holds it. The whole note is written at once, so
+/// that a reader sees the old one or the new one.
+fn write_note(mut lock: &File, address: Option<&str>) -> io::Result<()> {
+    let mut note = format!("cento-lock 1: process {}", std::process::id());
+    if let Some(address) = address {
+        note.push_str(ADDRESS);
+        note.push_str(address);
+    }
+    note.push('\n');
+    lock.seek(SeekFrom::Start(0))?;
+    lock.write_all(note.as_bytes())?;
+    lock.set_len(note.len() as u64)
+}
+
+/// Who holds a directory, as the lock file's note says.
+fn in_use(dir: &Path, note: &str) -> IndexError {
+    let note = note.lines().next().unwrap_or_default().trim();
+    let address = note.split_once(ADDRESS).map(|(_, address)| address);
+    IndexError::DirectoryInUse {
+        path: dir.to_owned(),
+        holder: if note.is_empty() {
+            "another process".to_owned()
+        } else {
+            note.to_owned()
+        },
+        address: address.map(str::to_owned),
+    }
 }

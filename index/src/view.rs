@@ -331,6 +331,25 @@ impl View {
             .collect()
     }
 
+    /// The documents that pass a filter, in order of their chunk numbers.
+    ///
+    /// # Errors
+    /// As [`View::allowed`].
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<DocumentId>, IndexError> {
+        let allowed = self.allowed(filter)?;
+        let mut found = Vec::new();
+        let mut next = 0;
+        for number in allowed.0.iter() {
+            if number < next {
+                continue;
+            }
+            let version = self.version_of(ChunkNo(number))?;
+            next = version.first_chunk.0 + u64::from(version.chunks);
+            found.push(self.open(&version)?.stored.id.clone());
+        }
+        Ok(found)
+    }
+
     pub(crate) fn text_view(&self) -> &TextView {
         &self.parts.text
     }

@@ -4,20 +4,24 @@ use std::fmt;
 use std::str::FromStr;
 
 use cento_core::{ByteSpan, Chunk};
+use serde::{Deserialize, Serialize};
 
 use crate::IngestError;
 use crate::blocks::Block;
 use crate::chunk::chunks;
 
 /// A way of cutting documents; one for all documents of a collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Chunking {
     /// Small pieces that end where sentences, items and rows end, and never
     /// reach across a heading.
     #[default]
+    #[serde(rename = "default")]
     Structural,
     /// None: a document is one chunk. For passages that were cut before, and
     /// for measuring documents as wholes.
+    #[serde(rename = "none")]
     Whole,
 }
 

@@ -1,5 +1,7 @@
 //! Which document does a line of a JSONL file hold?
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use cento_core::{DocumentId, Metadata};
 use serde_json::{Map, Value};
 
@@ -10,15 +12,25 @@ use crate::problem::{Problem, ProblemCode};
 pub(crate) struct Record {
     pub(crate) id: DocumentId,
     pub(crate) title: String,
-    pub(crate) text: String,
+    pub(crate) content: Content,
     pub(crate) source: Option<String>,
     pub(crate) metadata: Metadata,
+}
+
+/// What a line gives of its document.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Content {
+    /// The canonical text itself.
+    Text(String),
+    /// A file, to be parsed as its bytes and the document's id say.
+    File(Vec<u8>),
 }
 
 /// Reads `{"id": …, "title": …, "text": …, "source": …, "metadata": {…}, …}`.
 ///
 /// `id` (or `_id`, as the BEIR datasets write it) is a text or a whole number
-/// and is required, as is `text`. Every other key is a metadata field, beside
+/// and is required, as is either `text` or `content_base64`, the bytes of a file
+/// of any kind that can be ingested, in standard Base64. Every other key is a metadata field, beside
 /// those of `metadata`.
 pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
     let wrong = |message: String| Problem::new(ProblemCode::InvalidJsonl, message);
@@ -52,12 +64,24 @@ pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
         }
     };
     let id = DocumentId::new(id).map_err(invalid)?;
-    let text = match object.shift_remove("text") {
-        Some(Value::String(text)) => text,
-        Some(_) => return Err(wrong("\"text\" must be a text".to_owned())),
-        None => {
+    let text = optional_text(&mut object, "text")?;
+    let file = optional_text(&mut object, "content_base64")?;
+    let content = match (text, file) {
+        (Some(text), None) => Content::Text(text),
+        (None, Some(encoded)) => Content::File(BASE64.decode(encoded).map_err(|error| {
+            wrong(format!(
+                "\"content_base64\" is not standard Base64 with padding: {error}"
+            ))
+        })?),
+        (Some(_), Some(_)) => {
             return Err(wrong(
-                "there is no \"text\": give the document's text".to_owned(),
+                "\"text\" and \"content_base64\" are both given: give one".to_owned(),
+            ));
+        }
+        (None, None) => {
+            return Err(wrong(
+                "there is no \"text\": give the document's text, or a file as \"content_base64\""
+                    .to_owned(),
             ));
         }
     };
@@ -79,7 +103,7 @@ pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
     Ok(Record {
         id,
         title: title.split_whitespace().collect::<Vec<_>>().join(" "),
-        text,
+        content,
         source,
         metadata: Metadata::from_json(&metadata).map_err(invalid)?,
     })
@@ -128,6 +152,8 @@ mod tests {
             "{\"id\": 1.5, \"text\": \"x\"}",
             "{\"id\": 1}",
             "{\"id\": 1, \"text\": 2}",
+            "{\"id\": 1, \"content_base64\": \"x\"}",
+            "{\"id\": 1, \"content_base64\": \"eA==\", \"text\": \"x\"}",
             "{\"id\": 1, \"text\": \"x\", \"metadata\": 3}",
             "{\"id\": 1, \"text\": \"x\", \"a\": 1, \"metadata\": {\"a\": 2}}",
         ] {

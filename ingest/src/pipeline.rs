@@ -13,9 +13,10 @@ use cento_core::{CoreError, DocumentId, FieldTypes, Sequence};
 use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, PutOutcome};
 
-use crate::batch::{Batch, Seen, make};
+use crate::batch::{Batch, make};
 use crate::problem::{Problem, ProblemCode};
 use crate::read::{Raw, Reader};
+use crate::seen::Seen;
 use crate::walk::{Found, Root, Source, find};
 use crate::{Chunking, Event, IngestError, Report};
 
@@ -40,22 +41,26 @@ pub struct Options<'a> {
     pub exclude: Vec<PathBuf>,
     /// Set by another thread to stop after the batch that is being written.
     pub stop: &'a AtomicBool,
+    /// Whether the ingestion makes what it writes visible. Where it does not,
+    /// somebody else refreshes the engine.
+    pub refresh: bool,
 }
 
 impl Default for Options<'_> {
-    /// 32 MiB, nothing excluded, never stopped.
+    /// 32 MiB, nothing excluded, never stopped, refreshed.
     fn default() -> Self {
         static NEVER: AtomicBool = AtomicBool::new(false);
         Self {
             max_document_bytes: 32 * 1024 * 1024,
             exclude: Vec::new(),
             stop: &NEVER,
+            refresh: true,
         }
     }
 }
 
 /// Ingests everything that the sources hold, in their order. When it returns,
-/// what it has written can be found.
+/// what it has written can be found, unless the options leave that to others.
 ///
 /// A document that cannot be ingested is named in the report and does not end
 /// the ingestion.
@@ -89,6 +94,7 @@ pub fn ingest(
         engine,
         report: Report::default(),
         progress,
+        refresh: options.refresh,
         refreshed: Instant::now(),
     };
     for (source, failure) in unreadable {
@@ -121,7 +127,9 @@ pub fn ingest(
         let end = worker.join().map_err(|_| IngestError::WorkerLost)?;
         outcome.map(|()| end.filter(|_| !discarded))
     })?;
-    engine.refresh()?;
+    if options.refresh {
+        engine.refresh()?;
+    }
     let mut report = ingestion.report;
     match end {
         Some(seen) => report.gone = gone(engine, &roots, &seen)?,
@@ -208,6 +216,7 @@ struct Ingestion<'a> {
     engine: &'a Engine,
     report: Report,
     progress: &'a mut dyn FnMut(Event<'_>),
+    refresh: bool,
     refreshed: Instant,
 }
 
@@ -254,7 +263,7 @@ impl Ingestion<'_> {
                 });
             }
         }
-        if self.refreshed.elapsed() >= REFRESH_EVERY {
+        if self.refresh && self.refreshed.elapsed() >= REFRESH_EVERY {
             self.engine.refresh()?;
             self.refreshed = Instant::now();
         }

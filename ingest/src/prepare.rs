@@ -7,7 +7,7 @@ use cento_core::{Chunk, ContentHash, Document, DocumentId, Metadata, MetadataVal
 use crate::chunking::Chunking;
 use crate::decode::decode;
 use crate::format::{Format, detect};
-use crate::jsonl::{self, Record};
+use crate::jsonl::{self, Content, Record};
 use crate::problem::{Failure, Problem, ProblemCode};
 use crate::{blocks::Kind, html, markdown, text};
 
@@ -58,10 +58,11 @@ pub fn prepare(name: &str, bytes: &[u8], chunking: Chunking) -> Vec<Result<Prepa
             .map(|(number, line)| {
                 let place = format!("{name}:{number}");
                 let line = without_mark(number, line);
-                let hash = line_hash(name, line);
                 guarded(|| {
                     let record = jsonl::read(line)?;
-                    prepare_record(record, &line_source(name, number), hash, chunking)
+                    let hash = record_hash(name, line, &record);
+                    let source = line_source(name, number);
+                    prepare_record(record, source.as_deref(), hash, chunking)
                 })
                 .map_err(|problem| problem.at(place))
             })
@@ -70,7 +71,7 @@ pub fn prepare(name: &str, bytes: &[u8], chunking: Chunking) -> Vec<Result<Prepa
             file_id(name)
                 .and_then(|id| {
                     let hash = file_hash(&id, name, bytes);
-                    guarded(|| prepare_file(id, name, format, bytes, hash, chunking))
+                    guarded(|| prepare_file(id, Some(name), format, bytes, hash, chunking))
                 })
                 .map_err(|problem| problem.at(name)),
         ],
@@ -115,9 +116,10 @@ pub(crate) fn line_hash(file: &str, line: &[u8]) -> ContentHash {
     ContentHash::of([RECIPE, b"line", file.as_bytes(), line.trim_ascii()])
 }
 
-/// The source of a document that gives none itself.
-pub(crate) fn line_source(file: &str, line: u64) -> String {
-    format!("{file}#L{line}")
+/// The source of a document that gives none itself: the line of its file, if it
+/// comes from one.
+pub(crate) fn line_source(file: &str, line: u64) -> Option<String> {
+    (!file.is_empty()).then(|| format!("{file}#L{line}"))
 }
 
 /// A JSONL line without the byte order mark that the first may have.
@@ -131,7 +133,7 @@ pub(crate) fn without_mark(number: u64, line: &[u8]) -> &[u8] {
 /// Parses and cuts a file that is no JSONL.
 pub(crate) fn prepare_file(
     id: DocumentId,
-    source: &str,
+    source: Option<&str>,
     format: Format,
     bytes: &[u8],
     content_hash: ContentHash,
@@ -186,7 +188,7 @@ pub(crate) fn prepare_file(
     }
     let document = Document {
         title: shortened(&title),
-        source: Some(source.to_owned()),
+        source: source.map(str::to_owned),
         metadata,
         content_hash,
         id,
@@ -198,20 +200,58 @@ pub(crate) fn prepare_file(
 /// Cuts what a JSONL line says.
 pub(crate) fn prepare_record(
     record: Record,
-    source: &str,
+    source: Option<&str>,
     content_hash: ContentHash,
     chunking: Chunking,
 ) -> Result<Prepared, Problem> {
-    let blocks = text::paragraphs(&record.text, Kind::Prose);
+    let source = record.source.as_deref().or(source);
+    let text = match record.content {
+        Content::Text(text) => text,
+        Content::File(bytes) => {
+            let format = record_format(&record.id, &bytes)?;
+            let mut prepared =
+                prepare_file(record.id, source, format, &bytes, content_hash, chunking)?;
+            let document = &mut prepared.document;
+            if !record.title.is_empty() {
+                document.title = shortened(&record.title);
+            }
+            document.metadata = record.metadata.or(&document.metadata);
+            return Ok(prepared);
+        }
+    };
+    let blocks = text::paragraphs(&text, Kind::Prose);
     let document = Document {
         id: record.id,
         title: shortened(&record.title),
-        source: Some(record.source.unwrap_or_else(|| source.to_owned())),
+        source: source.map(str::to_owned),
         metadata: record.metadata,
-        text: record.text,
+        text,
         content_hash,
     };
     cut(document, blocks, chunking)
+}
+
+fn record_format(id: &DocumentId, bytes: &[u8]) -> Result<Format, Problem> {
+    match detect(id.as_str(), bytes)? {
+        Format::Jsonl => Err(Problem::new(
+            ProblemCode::InvalidJsonl,
+            "its content is JSONL itself: give each of its lines as a record",
+        )),
+        format => Ok(format),
+    }
+}
+
+/// The identity of what a record's document is made from. A file that is given
+/// as a record and nothing else is the same as the file itself.
+pub(crate) fn record_hash(file: &str, line: &[u8], record: &Record) -> ContentHash {
+    match &record.content {
+        Content::File(bytes) if record.title.is_empty() && record.metadata.is_empty() => file_hash(
+            &record.id,
+            record.source.as_deref().unwrap_or_default(),
+            bytes,
+        ),
+        _ => line_hash(file, line),
+    }
 }
 
 fn cut(

@@ -22,6 +22,7 @@ pub(crate) struct Place {
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.line {
+            Some(line) if self.source.is_empty() => write!(f, "line {line}"),
             Some(line) => write!(f, "{}:{line}", self.source),
             None => f.write_str(&self.source),
         }
@@ -95,6 +96,10 @@ impl Reader {
         let mut reader: Box<dyn Read + Send> = match content {
             Content::Memory(bytes) => Box::new(Cursor::new(bytes)),
             Content::Stream(reader) => reader,
+            Content::Records(reader) => {
+                self.lines = Some(Lines::new(reader, place.source.clone()));
+                return Ok(None);
+            }
             Content::File(path) => {
                 let metadata = path.metadata().map_err(unreadable)?;
                 if !metadata.is_file() {
@@ -116,14 +121,8 @@ impl Reader {
             .map_err(unreadable)?;
         let format = detect(name, &bytes)?;
         if format == Format::Jsonl {
-            self.lines = Some(Lines {
-                reader: BufReader::with_capacity(
-                    SNIFF_BYTES,
-                    Box::new(Cursor::new(bytes).chain(reader)),
-                ),
-                source: place.source.clone(),
-                number: 0,
-            });
+            let whole = Box::new(Cursor::new(bytes).chain(reader));
+            self.lines = Some(Lines::new(whole, place.source.clone()));
             return Ok(None);
         }
         if size.is_none_or(|size| size <= self.limit as u64) {
@@ -169,6 +168,14 @@ struct Lines {
 }
 
 impl Lines {
+    fn new(reader: Box<dyn Read + Send>, source: Arc<str>) -> Self {
+        Self {
+            reader: BufReader::with_capacity(SNIFF_BYTES, reader),
+            source,
+            number: 0,
+        }
+    }
+
     /// The next line that is not empty.
     fn next(&mut self, limit: usize) -> Option<Raw> {
         loop {

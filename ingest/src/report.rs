@@ -1,7 +1,7 @@
 //! What did an ingestion do?
 
 use cento_core::{DocumentId, Sequence};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Failure;
 
@@ -9,7 +9,8 @@ use crate::Failure;
 const MAX_LISTED: usize = 100_000;
 
 /// What an ingestion did, so far or in all.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct Report {
     /// Documents that were not in the collection before.
@@ -37,7 +38,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn fail(&mut self, failure: Failure) {
+    /// Counts a document that was not ingested.
+    pub fn fail(&mut self, failure: Failure) {
         self.failed += 1;
         if self.failures.len() < MAX_LISTED {
             self.failures.push(failure);

@@ -25,6 +25,12 @@ pub enum Source {
         /// What it holds.
         bytes: Cow<'static, [u8]>,
     },
+    /// Documents from a program, one JSON object a line, whatever the first line
+    /// looks like. They have no source but the one they give themselves.
+    Records {
+        /// The lines.
+        reader: Box<dyn Read + Send>,
+    },
     /// What can be read once, such as standard input: one document or JSONL.
     Stream {
         /// Its document id and source.
@@ -45,6 +51,7 @@ impl Source {
     pub(crate) fn place(&self) -> String {
         match self {
             Self::Path(path) => path.display().to_string(),
+            Self::Records { .. } => "the records given".to_owned(),
             Self::Memory { name, .. } | Self::Stream { name, .. } => name.clone(),
         }
     }
@@ -63,6 +70,7 @@ pub(crate) enum Content {
     File(PathBuf),
     Memory(Cow<'static, [u8]>),
     Stream(Box<dyn Read + Send>),
+    Records(Box<dyn Read + Send>),
 }
 
 /// What was given as a path.
@@ -113,6 +121,11 @@ pub(crate) fn find(sources: Vec<Source>, exclude: &[PathBuf]) -> Result<Found, I
                     content: Content::Memory(bytes),
                 });
             }
+            Source::Records { reader } => found.inputs.push(Input {
+                source: "".into(),
+                name: String::new(),
+                content: Content::Records(reader),
+            }),
             Source::Stream { name, reader } => found.inputs.push(Input {
                 source: name.as_str().into(),
                 name,

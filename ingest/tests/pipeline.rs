@@ -10,7 +10,8 @@ use cento_core::{CollectionName, DocumentId};
 use cento_embed::Bundled;
 use cento_index::{CollectionSettings, Engine, Store};
 use cento_ingest::{
-    Chunking, Event, IngestError, Options, ProblemCode, Report, Source, collection_settings, ingest,
+    Chunking, Event, IngestError, Options, ProblemCode, Report, Source, collection_settings,
+    ingest, records,
 };
 use tempfile::TempDir;
 
@@ -261,6 +262,83 @@ fn files_in_memory_and_standard_input_are_sources_too() {
         (2, 0, 0, 0)
     );
     assert_eq!(bench.ids(), ["m.md", "s"]);
+}
+
+#[test]
+fn records_are_documents_without_a_source_and_may_hold_files() {
+    let bench = Bench::new();
+    let lines = "{\"id\":\"a\",\"text\":\"plain\",\"team\":\"ops\"}\n\
+         nonsense\n\
+         {\"id\":\"b.html\",\"content_base64\":\"PHA+b25lPC9wPg==\",\"metadata\":{\"team\":\"dev\"}}\n";
+    let records = || Source::Records {
+        reader: Box::new(lines.as_bytes()),
+    };
+    let report = bench.ingest(vec![records()]).expect("ingested");
+    assert_eq!(counts(&report), (2, 0, 0, 1));
+    assert_eq!(report.failures[0].place, "line 2");
+    let view = bench.engine.view();
+    let stored = |id: &str| {
+        let id = DocumentId::new(id).expect("valid");
+        view.document(&id)
+            .expect("readable")
+            .expect("there")
+            .document
+    };
+    assert_eq!(stored("a").source, None);
+    assert_eq!(stored("b.html").text.trim(), "one");
+    let metadata = serde_json::Value::Object(stored("b.html").metadata.to_json());
+    assert_eq!(
+        metadata,
+        serde_json::json!({"format": "html", "team": "dev"})
+    );
+    assert_eq!(
+        counts(&bench.ingest(vec![records()]).expect("ingested")),
+        (0, 0, 2, 1)
+    );
+}
+
+#[test]
+fn files_sent_as_records_become_the_same_documents() {
+    let bench = Bench::new();
+    bench.write("a.md", "# T\n\nwords");
+    bench.write("b/c.html", "<title>P</title><p>x</p>");
+    bench.write("d.jsonl", "{\"id\":\"d\",\"text\":\"line\"}\nno\n");
+    let mut lines = Vec::new();
+    let mut failures = Vec::new();
+    for record in records(bench.folder(), &Options::default()).expect("files") {
+        match record {
+            Ok(found) => {
+                lines.extend(serde_json::to_vec(&found.record).expect("JSON"));
+                lines.push(b'\n');
+            }
+            Err(failure) => failures.push(failure.place),
+        }
+    }
+    assert!(failures.len() == 1 && failures[0].ends_with("d.jsonl:2"));
+    let there = Bench::new();
+    let reader = Box::new(std::io::Cursor::new(lines));
+    let report = there.ingest(vec![Source::Records { reader }]);
+    assert_eq!(counts(&report.expect("ingested")), (3, 0, 0, 0));
+    bench.all();
+    let documents = |bench: &Bench| -> Vec<_> {
+        let view = bench.engine.view();
+        let listed = view.documents(None, 10).expect("documents");
+        listed
+            .into_iter()
+            .map(|outline| {
+                let stored = view.document(&outline.id).expect("readable");
+                let document = stored.expect("there").document;
+                (
+                    document.id,
+                    document.source,
+                    document.title,
+                    document.text,
+                    document.metadata,
+                )
+            })
+            .collect()
+    };
+    assert_eq!(documents(&bench), documents(&there));
 }
 
 #[test]

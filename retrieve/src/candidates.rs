@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, Sequence};
 use cento_embed::Embedder;
 use cento_index::{DenseHits, LexicalHits, StoredChunk, View};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::dedupe::duplicates;
 use crate::fusion::{LegScores, Scale};
@@ -17,7 +17,8 @@ use crate::{Fusion, Legs, Query, RetrieveError};
 pub const LEG_DEPTH: usize = 100;
 
 /// What one leg says of a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LegScore<S> {
     /// Its place among what the leg returned, from 1; absent if the leg did
     /// not return it.

@@ -1,10 +1,11 @@
 //! Which words of which document does a passage quote?
 
 use cento_core::{ByteSpan, ChunkId, DocumentId, Passage};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a passage of the context comes from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Citation {
     /// The passage's number in the rendered context, from 1.
     pub passage: usize,

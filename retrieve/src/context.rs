@@ -3,7 +3,7 @@
 use cento_core::{ByteSpan, Filter, TokenBudget, TokenCount};
 use cento_embed::Embedder;
 use cento_index::{StoredChunk, View};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::candidates::{Candidates, LEG_DEPTH, Wanted};
 use crate::pack::{Rendered, pack};
@@ -30,7 +30,8 @@ pub struct ContextRequest<'a> {
 }
 
 /// A context with its evidence.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ContextResponse {
     /// The rendered string; empty if nothing was found or nothing fits.
     pub context: String,

@@ -24,6 +24,7 @@ const BM25_SATURATION: f64 = 2.2;
 
 /// How the legs' scores become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Fusion {
     /// Reciprocal rank fusion: the sum over the legs that returned the chunk

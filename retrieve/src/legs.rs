@@ -11,6 +11,7 @@ use crate::fusion::LegScores;
 
 /// The legs of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Legs {
     /// BM25 alone; its score is the fused one.

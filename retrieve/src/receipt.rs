@@ -23,7 +23,7 @@ use cento_core::{
     Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, FusedScore, Sequence, TokenBudget,
     TokenCount,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::candidates::{Candidate, Candidates};
@@ -31,7 +31,8 @@ use crate::pack::Fate;
 use crate::{Fusion, LegScore, Legs};
 
 /// How a context came about.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The query that was asked, without white space around it.
     pub query: String,
@@ -59,7 +60,8 @@ pub struct Receipt {
 }
 
 /// How many candidates there were, and what became of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptCounts {
     /// What the legs found together: taken + duplicates + too large.
     pub candidates: usize,
@@ -78,7 +80,8 @@ pub struct ReceiptCounts {
 }
 
 /// What became of one candidate.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptEntry {
     /// Its place in the fused order, from 1.
     pub rank: usize,
@@ -99,7 +102,8 @@ pub struct ReceiptEntry {
 }
 
 /// Taken or dropped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Decision {
     /// It stands in the context.
@@ -120,7 +124,8 @@ pub enum Decision {
 }
 
 /// Why a candidate does not stand in the context.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum DropReason {
     /// A better candidate has exactly the same text.

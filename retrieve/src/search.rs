@@ -5,7 +5,7 @@ use cento_core::{
 };
 use cento_embed::Embedder;
 use cento_index::View;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::candidates::{Candidate, Candidates, Wanted};
 use crate::{Fusion, LegScore, Legs, Query, RetrieveError};
@@ -29,7 +29,8 @@ pub struct SearchRequest<'a> {
 }
 
 /// One chunk that answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SearchHit {
     /// Its place in the fused order, from 1; the duplicates of better chunks
     /// have places too, so that a receipt gives a chunk the same rank.
@@ -61,7 +62,8 @@ pub struct SearchHit {
 }
 
 /// What was found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SearchResponse {
     /// The best chunks with distinct texts, best first.
     pub hits: Vec<SearchHit>,

@@ -10,11 +10,10 @@ use cento_api::Problem;
 use cento_core::TokenBudget;
 use cento_eval::{Dataset, Means, Outcome, Plan, Qrels, Run};
 use cento_ingest::Chunking;
-use cento_retrieve::{Fusion, LEG_DEPTH, Legs};
+use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Tokenizer};
 use serde_json::json;
 
-use super::context::tokenizer;
-use super::{Outcome as CommandOutcome, told};
+use super::Outcome as CommandOutcome;
 use crate::args::{
     BudgetArgs, DatasetArgs, EvalCommand, EvalContextsArgs, EvalExportArgs, EvalMeasureArgs,
     EvalRunArgs, RowsArgs,
@@ -44,7 +43,7 @@ fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
     };
     let tokenizer = tokenizer(&args.budgets.tokenizer)?;
     let dataset = open(&args.dataset)?;
-    let embedder = cento_embed::open(&args.embedder).map_err(told)?;
+    let embedder = cento_embed::open(&args.embedder)?;
     let temporary;
     let dir = match &args.index {
         Some(dir) => dir.as_path(),
@@ -63,13 +62,13 @@ fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
         progress.show(&event);
     });
     progress.finish();
-    let outcome = outcome.map_err(told)?;
+    let outcome = outcome?;
     if let Some(path) = &args.run {
         let Some(run) = &outcome.run else {
             let detail = "--run writes rankings of documents, and this set judges spans";
             return Err(Problem::new("not_for_this_dataset", 400, detail));
         };
-        cento_eval::write_run(run, "cento", path).map_err(told)?;
+        cento_eval::write_run(run, "cento", path)?;
     }
     finish(&outcome, &args.rows, json)
 }
@@ -88,12 +87,12 @@ fn measure_candidates(args: &EvalContextsArgs, json: bool) -> CommandOutcome {
     let tokenizer = tokenizer(&args.budgets.tokenizer)?;
     let dataset = open(&args.dataset)?;
     let outcome = cento_eval::run_candidates(&dataset, &args.candidates, &plan, &tokenizer);
-    finish(&outcome.map_err(told)?, &args.rows, json)
+    finish(&outcome?, &args.rows, json)
 }
 
 fn measure_run(args: &EvalMeasureArgs, json: bool) -> CommandOutcome {
-    let qrels = Qrels::load(&args.qrels).map_err(told)?;
-    let run = Run::load(&args.run).map_err(told)?;
+    let qrels = Qrels::load(&args.qrels)?;
+    let run = Run::load(&args.run)?;
     let measures = &args.measures.measures;
     let rows = cento_eval::measure(&qrels, &run, qrels.queries(), measures);
     let means = Means::of(&rows, measures);
@@ -122,7 +121,7 @@ fn measure_run(args: &EvalMeasureArgs, json: bool) -> CommandOutcome {
 
 fn export(args: &EvalExportArgs, json: bool) -> CommandOutcome {
     let dataset = open(&args.dataset)?;
-    let exported = cento_eval::export(&dataset, &args.out).map_err(told)?;
+    let exported = cento_eval::export(&dataset, &args.out)?;
     if json {
         output::json(&exported);
     } else {
@@ -139,7 +138,7 @@ fn export(args: &EvalExportArgs, json: bool) -> CommandOutcome {
 fn finish(outcome: &Outcome, rows: &RowsArgs, json: bool) -> CommandOutcome {
     let report = &outcome.report;
     if let Some(path) = &rows.out {
-        report.write_rows(&outcome.rows, path).map_err(told)?;
+        report.write_rows(&outcome.rows, path)?;
     }
     if json {
         output::json(report);
@@ -150,12 +149,23 @@ fn finish(outcome: &Outcome, rows: &RowsArgs, json: bool) -> CommandOutcome {
 }
 
 fn open(args: &DatasetArgs) -> Result<Dataset, Problem> {
-    Dataset::open(Path::new(&args.dataset), args.split.as_deref()).map_err(told)
+    Ok(Dataset::open(&args.dataset, args.split.as_deref())?)
+}
+
+/// A tokenizer by name, or from a file if there is one at that path.
+fn tokenizer(name: &str) -> Result<Tokenizer, Problem> {
+    let path = Path::new(name);
+    let is_file = path.is_file() || path.extension().is_some_and(|ending| ending == "json");
+    Ok(if is_file {
+        Tokenizer::from_file(path)?
+    } else {
+        Tokenizer::named(name)?
+    })
 }
 
 fn budgets(args: &BudgetArgs) -> Result<Vec<TokenBudget>, Problem> {
     let budgets = args.budgets.iter().map(|&tokens| TokenBudget::new(tokens));
-    budgets.collect::<Result<_, _>>().map_err(told)
+    Ok(budgets.collect::<Result<_, _>>()?)
 }
 
 fn depth(depth: usize) -> Result<usize, Problem> {

@@ -5,5 +5,6 @@
 mod corpus;
 mod filters;
 mod graph;
+mod patches;
 mod recovery;
 mod writes;

@@ -1,6 +1,6 @@
 //! Put, replace, delete, get; what is refused; what a view shows.
 
-use cento_core::{ByteSpan, CoreError};
+use cento_core::{ByteSpan, CoreError, FieldType};
 use cento_index::{IndexError, PutOutcome, Store};
 use serde_json::json;
 
@@ -177,13 +177,46 @@ fn one_process_owns_a_directory_and_the_error_says_who() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let error = Store::open(dir.path()).err().unwrap();
-    assert!(matches!(error, IndexError::DirectoryInUse { .. }));
+    assert!(matches!(
+        error,
+        IndexError::DirectoryInUse { address: None, .. }
+    ));
     assert!(
         error.to_string().contains(&std::process::id().to_string()),
         "{error}"
     );
+    store.record_address("http://127.0.0.1:7878").unwrap();
+    let error = Store::open(dir.path()).err().unwrap();
+    assert!(matches!(
+        error,
+        IndexError::DirectoryInUse { address: Some(address), .. }
+            if address == "http://127.0.0.1:7878"
+    ));
     drop(store);
     assert!(Store::open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_declared_field_has_its_type_before_any_document_and_after_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let mut declared = settings();
+    declared
+        .fields
+        .add("year".to_owned(), FieldType::Number)
+        .unwrap();
+    let engine = store.create(&name(), &declared).unwrap();
+    let wrong = document("a.md", "Words.", &json!({"year": "2024"}));
+    let outcomes = engine.put(vec![wrong]).unwrap();
+    assert!(matches!(
+        outcomes[0],
+        PutOutcome::Refused(CoreError::FieldTypeConflict { .. })
+    ));
+    let none = filter(&json!({"type": "gt", "key": "year", "value": 2000}));
+    assert!(engine.view().matching(&none).unwrap().is_empty());
+    drop(engine);
+    let engine = store.rebuild(&name()).unwrap();
+    assert_eq!(engine.view().fields().get("year"), Some(FieldType::Number));
 }
 
 #[test]

@@ -1,0 +1,195 @@
+//! What can be asked of a data directory?
+//!
+//! Everything that the HTTP server answers, and the command line where it opens
+//! the directory itself, is a method here: synchronous, in the types of
+//! [`crate::types`], with every error as a [`Problem`]. The methods do work and
+//! wait for disks; the server calls them through its pool only.
+
+mod collections;
+mod documents;
+mod models;
+mod queries;
+mod upkeep;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use cento_core::CollectionName;
+use cento_embed::Embedder;
+use cento_index::{Counts, Engine, IndexError, Store};
+
+pub use models::Models;
+
+use crate::Problem;
+use models::Embedders;
+use upkeep::Upkeep;
+
+/// Settings of a [`Service`].
+#[derive(Debug, Clone, Default)]
+pub struct ServiceOptions {
+    /// Which models a collection may be made with.
+    pub models: Models,
+    /// How many threads queries have for themselves, so that ingestions on the
+    /// shared ones do not hold them up; 0 means that they share.
+    pub query_threads: usize,
+}
+
+/// A data directory, owned by this process, with what queries and ingestions
+/// need besides.
+pub struct Service {
+    store: Store,
+    embedders: Embedders,
+    /// Threads for queries alone, if they have some.
+    query_threads: Option<rayon::ThreadPool>,
+    /// Collections that are being deleted or rebuilt.
+    closed: Mutex<HashSet<CollectionName>>,
+    /// What is to be done in the background, by collection.
+    upkeep: Mutex<BTreeMap<CollectionName, Upkeep>>,
+}
+
+/// How long a deletion or a rebuild waits for requests under way.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A collection in use, with the model that fits it.
+struct Opened {
+    engine: Arc<Engine>,
+    embedder: Arc<dyn Embedder>,
+}
+
+impl Service {
+    /// Opens a data directory, creating it if it is not there.
+    ///
+    /// # Errors
+    /// `directory_in_use` if another process owns it.
+    pub fn open(dir: &Path, options: ServiceOptions) -> Result<Self, Problem> {
+        Self::over(Store::open(dir)?, options)
+    }
+
+    /// Opens a data directory that must be there.
+    ///
+    /// # Errors
+    /// `no_data_directory` if it is not, and as [`Service::open`].
+    pub fn open_existing(dir: &Path, options: ServiceOptions) -> Result<Self, Problem> {
+        Self::over(Store::open_existing(dir)?, options)
+    }
+
+    /// A service over an open data directory.
+    ///
+    /// # Errors
+    /// If the system gives no threads.
+    pub fn over(store: Store, options: ServiceOptions) -> Result<Self, Problem> {
+        let threads = match options.query_threads {
+            0 => None,
+            number => {
+                let built = rayon::ThreadPoolBuilder::new()
+                    .num_threads(number)
+                    .thread_name(|i| format!("query-{i}"))
+                    .build();
+                Some(built.map_err(|error| Problem::new("internal", 500, error.to_string()))?)
+            }
+        };
+        Ok(Self {
+            store,
+            embedders: Embedders::new(options.models),
+            query_threads: threads,
+            closed: Mutex::default(),
+            upkeep: Mutex::default(),
+        })
+    }
+
+    /// The data directory, for what has no method here.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// A collection's engine, for what has no method here. Whoever holds it
+    /// keeps the collection from being deleted or rebuilt.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `collection_in_use` while it is being deleted or
+    /// rebuilt, and errors of the engine.
+    pub fn engine(&self, name: &CollectionName) -> Result<Arc<Engine>, Problem> {
+        if locked(&self.closed).contains(name) {
+            return Err(IndexError::CollectionInUse { name: name.clone() }.into());
+        }
+        let engine = self.store.collection(name)?;
+        self.note_opened(name, &engine);
+        Ok(engine)
+    }
+
+    fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
+        let engine = self.engine(name)?;
+        let embedder = self.embedders.fitting(name, engine.settings())?;
+        Ok(Opened { engine, embedder })
+    }
+
+    /// Does something for which nobody else may hold the collection's engine.
+    /// New requests for it are turned away meanwhile, and those under way are
+    /// waited for, but not for long.
+    fn alone<T>(
+        &self,
+        name: &CollectionName,
+        act: impl Fn() -> Result<T, IndexError>,
+    ) -> Result<T, Problem> {
+        let _closed = Closed::close(&self.closed, name)?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match act() {
+                Err(IndexError::CollectionInUse { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Runs a query's work on the threads that queries have for themselves.
+    /// Nothing in it may wait for a lock that other such work holds.
+    fn on_query_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.query_threads {
+            Some(threads) => threads.install(work),
+            None => work(),
+        }
+    }
+
+    /// The sizes of the collections that are open, as they were last seen.
+    pub fn sizes(&self) -> Vec<(CollectionName, Counts)> {
+        let upkeep = locked(&self.upkeep);
+        let sizes = upkeep
+            .iter()
+            .map(|(name, upkeep)| (name.clone(), upkeep.counts));
+        sizes.collect()
+    }
+}
+
+/// A collection that is closed to requests while this lives.
+struct Closed<'a> {
+    all: &'a Mutex<HashSet<CollectionName>>,
+    name: &'a CollectionName,
+}
+
+impl<'a> Closed<'a> {
+    fn close(
+        all: &'a Mutex<HashSet<CollectionName>>,
+        name: &'a CollectionName,
+    ) -> Result<Self, Problem> {
+        if locked(all).insert(name.clone()) {
+            Ok(Self { all, name })
+        } else {
+            Err(IndexError::CollectionInUse { name: name.clone() }.into())
+        }
+    }
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        locked(self.all).remove(self.name);
+    }
+}
+
+/// Locks; what a panicking thread left behind is still true.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,315 @@
+//! How do documents come in, how are they shown, and how do they leave?
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+
+use cento_core::{CollectionName, DocumentId, Filter, MetadataPatch, Sequence};
+use cento_index::{IndexError, PatchOutcome, StoredDocument, StoredOutline};
+use cento_ingest::{Event, Failure, Options, Report, Source, ingest};
+use serde_json::{Map, Value};
+
+use super::Service;
+use crate::Problem;
+use crate::types::{
+    ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentPage, DocumentSummary,
+    PageQuery, PatchResult, PutDocuments, PutResult, PutResults, Wait,
+};
+
+impl Service {
+    /// Ingests everything that the sources hold.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `model_mismatch`, and what [`ingest`] says.
+    pub fn ingest(
+        &self,
+        name: &CollectionName,
+        sources: Vec<Source>,
+        options: &Options<'_>,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Report, Problem> {
+        let opened = self.opened(name)?;
+        // Noted first, so that what is committed is found even if it fails.
+        self.note_written(name);
+        let result = ingest(
+            &opened.engine,
+            &*opened.embedder,
+            sources,
+            options,
+            progress,
+        );
+        self.note_written(name);
+        Ok(result?)
+    }
+
+    /// Puts documents that are in memory; says of each what became of it.
+    ///
+    /// # Errors
+    /// As [`Service::ingest`]. What was stored before an error stays.
+    pub fn put_documents(
+        &self,
+        name: &CollectionName,
+        put: &PutDocuments,
+        max_document_bytes: u64,
+        wait: Wait,
+        stop: &AtomicBool,
+    ) -> Result<PutResults, Problem> {
+        if put.documents.is_empty() {
+            self.engine(name)?;
+            return Ok(PutResults {
+                stored: 0,
+                unchanged: 0,
+                failed: 0,
+                results: Vec::new(),
+            });
+        }
+        let mut lines = Vec::new();
+        for document in &put.documents {
+            serde_json::to_writer(&mut lines, document)
+                .map_err(|error| Problem::new("internal", 500, error.to_string()))?;
+            lines.push(b'\n');
+        }
+        let source = Source::Records {
+            reader: Box::new(std::io::Cursor::new(lines)),
+        };
+        let options = Options {
+            max_document_bytes,
+            refresh: wait == Wait::Visible,
+            stop,
+            ..Options::default()
+        };
+        let mut stored: HashMap<DocumentId, Sequence> = HashMap::new();
+        let mut failures: HashMap<usize, Failure> = HashMap::new();
+        let report = self.ingest(name, vec![source], &options, &mut |event| match event {
+            Event::Committed { ids, sequence } => {
+                // One batch is one write of consecutive sequences.
+                let first = sequence.0 + 1 - ids.len() as u64;
+                let numbered = (first..).zip(ids);
+                stored.extend(numbered.map(|(number, id)| (id.clone(), Sequence(number))));
+            }
+            Event::Failed(failure) => {
+                if let Some(line) = line_of(failure) {
+                    failures.insert(line, failure.clone());
+                }
+            }
+            _ => {}
+        })?;
+        if report.interrupted {
+            return Err(interrupted());
+        }
+        let results = (1..).zip(&put.documents).map(|(line, document)| {
+            if let Some(failure) = failures.remove(&line) {
+                return Ok(PutResult::Failed {
+                    id: document.id.clone(),
+                    code: failure.code,
+                    detail: failure.message,
+                });
+            }
+            let id = DocumentId::new(document.id.as_str())?;
+            Ok(match stored.get(&id) {
+                Some(&sequence) => PutResult::Stored { id, sequence },
+                None => PutResult::Unchanged { id },
+            })
+        });
+        Ok(PutResults {
+            results: results.collect::<Result<_, Problem>>()?,
+            stored: report.added + report.replaced,
+            unchanged: report.unchanged,
+            failed: report.failed,
+        })
+    }
+
+    /// One document, as queries see it.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `unknown_document`.
+    pub fn document(
+        &self,
+        name: &CollectionName,
+        id: &DocumentId,
+    ) -> Result<DocumentDetail, Problem> {
+        let engine = self.engine(name)?;
+        let found = engine.view().document(id)?;
+        let stored = found.ok_or_else(|| IndexError::UnknownDocument { id: id.clone() })?;
+        Ok(detail(stored))
+    }
+
+    /// A page of the documents, in order of id.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `invalid_limit` for a page of none or of more than
+    /// [`PageQuery::MAX`].
+    pub fn documents(
+        &self,
+        name: &CollectionName,
+        page: &PageQuery,
+    ) -> Result<DocumentPage, Problem> {
+        let limit = within(
+            "limit",
+            page.limit.unwrap_or(PageQuery::DEFAULT),
+            PageQuery::MAX,
+        )?;
+        let engine = self.engine(name)?;
+        // One more, to know whether there is a next page.
+        let mut found = engine.view().documents(page.after.as_ref(), limit + 1)?;
+        let is_last = found.len() <= limit;
+        found.truncate(limit);
+        let last = found.last().map(|outline| outline.id.clone());
+        Ok(DocumentPage {
+            documents: found.into_iter().map(summary).collect(),
+            next: last.filter(|_| !is_last),
+        })
+    }
+
+    /// Deletes one document.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `unknown_document`.
+    pub fn delete_document(
+        &self,
+        name: &CollectionName,
+        id: &DocumentId,
+        wait: Wait,
+    ) -> Result<(), Problem> {
+        let deleted = self.delete_ids(name, vec![id.clone()], wait)?;
+        match deleted.unknown.into_iter().next() {
+            Some(id) => Err(IndexError::UnknownDocument { id }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Deletes documents by their ids or by a filter. A filter sees every write
+    /// that was acknowledged before.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `invalid_request` unless either ids or a filter
+    /// are given; errors of the filter.
+    pub fn delete_documents(
+        &self,
+        name: &CollectionName,
+        which: &DeleteDocuments,
+        wait: Wait,
+    ) -> Result<DeleteResults, Problem> {
+        match (&which.ids, &which.filter) {
+            (Some(ids), None) => {
+                let mut seen = HashSet::new();
+                let distinct = ids.iter().filter(|id| seen.insert(*id)).cloned().collect();
+                self.delete_ids(name, distinct, wait)
+            }
+            (None, Some(filter)) => {
+                let filter = Filter::from_json(filter)?;
+                let engine = self.engine(name)?;
+                let ids = engine.refresh()?.matching(&filter)?;
+                self.delete_ids(name, ids, wait)
+            }
+            _ => {
+                let detail = "say which documents: give either \"ids\" or a \"filter\"";
+                Err(Problem::new("invalid_request", 422, detail))
+            }
+        }
+    }
+
+    fn delete_ids(
+        &self,
+        name: &CollectionName,
+        ids: Vec<DocumentId>,
+        wait: Wait,
+    ) -> Result<DeleteResults, Problem> {
+        let engine = self.engine(name)?;
+        self.note_written(name);
+        let were_there = engine.delete(&ids)?;
+        self.finish_write(name, &engine, wait)?;
+        let unknown = ids.into_iter().zip(&were_there).filter(|(_, was)| !**was);
+        Ok(DeleteResults {
+            unknown: unknown.map(|(id, _)| id).collect(),
+            deleted: were_there.iter().filter(|was| **was).count() as u64,
+        })
+    }
+
+    /// Changes a document's metadata by a JSON merge patch.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `unknown_document`, and what is wrong with the
+    /// fields.
+    pub fn patch_document(
+        &self,
+        name: &CollectionName,
+        id: &DocumentId,
+        metadata: &Map<String, Value>,
+        wait: Wait,
+    ) -> Result<PatchResult, Problem> {
+        let patch = MetadataPatch::from_json(metadata)?;
+        let engine = self.engine(name)?;
+        self.note_written(name);
+        let outcomes = engine.patch_metadata(vec![(id.clone(), patch)])?;
+        match outcomes.into_iter().next() {
+            Some(PatchOutcome::Stored(sequence)) => {
+                self.finish_write(name, &engine, wait)?;
+                let id = id.clone();
+                Ok(PatchResult { id, sequence })
+            }
+            Some(PatchOutcome::Refused(error)) => Err(error.into()),
+            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
+        }
+    }
+}
+
+/// The line of a stream of records that a failure is about.
+fn line_of(failure: &Failure) -> Option<usize> {
+    failure.place.strip_prefix("line ")?.parse().ok()
+}
+
+fn interrupted() -> Problem {
+    let detail = "the request was ended before all documents were stored";
+    Problem::new("interrupted", 503, detail)
+        .with_help("send it again: documents that are stored already count as unchanged")
+        .retryable()
+}
+
+/// A number from 1 to a greatest one.
+pub(super) fn within(what: &str, number: usize, most: usize) -> Result<usize, Problem> {
+    if (1..=most).contains(&number) {
+        return Ok(number);
+    }
+    let detail = format!("\"{what}\" must be from 1 to {most}, but it is {number}");
+    Err(Problem::new("invalid_limit", 400, detail))
+}
+
+fn summary(outline: StoredOutline) -> DocumentSummary {
+    DocumentSummary {
+        metadata: outline.metadata.to_json(),
+        content_hash: outline.content_hash.to_hex(),
+        id: outline.id,
+        title: outline.title,
+        source: outline.source,
+        sequence: outline.sequence,
+        bytes: outline.text_bytes,
+        chunks: outline.chunks,
+    }
+}
+
+fn detail(stored: StoredDocument) -> DocumentDetail {
+    let StoredDocument {
+        outline,
+        document,
+        chunks,
+    } = stored;
+    DocumentDetail {
+        id: document.id,
+        title: document.title,
+        source: document.source,
+        metadata: document.metadata.to_json(),
+        sequence: outline.sequence,
+        bytes: outline.text_bytes,
+        content_hash: document.content_hash.to_hex(),
+        text: document.text,
+        chunks: chunks
+            .into_iter()
+            .map(|chunk| ChunkInfo {
+                id: chunk.id,
+                span: chunk.span,
+                line: chunk.line,
+                heading_path: chunk.heading_path,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,99 @@
+//! Which models may be used, and where are those that are open?
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use cento_core::CollectionName;
+use cento_embed::{Bundled, Embedder};
+use cento_index::CollectionSettings;
+
+use super::locked;
+use crate::Problem;
+
+/// Which models a collection may be made with. A model's name may be a folder,
+/// so a server must not take it from a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Models {
+    /// Any that can be opened: for the one who owns the machine.
+    #[default]
+    Any,
+    /// The bundled one and these.
+    Named(Vec<String>),
+}
+
+impl Models {
+    fn allow(&self, model: &str) -> Result<(), Problem> {
+        match self {
+            Self::Named(names) if model != Bundled::NAME && !names.iter().any(|n| n == model) => {
+                let mut known = vec![Bundled::NAME];
+                known.extend(names.iter().map(String::as_str));
+                let detail = format!(
+                    "this server does not offer a model '{model}'; it offers: {}",
+                    known.join(", ")
+                );
+                Err(Problem::new("model_not_allowed", 422, detail)
+                    .with_help("start the server with that model to offer it"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The embedders that have been opened, by the name they were asked for.
+pub(super) struct Embedders {
+    models: Models,
+    opened: Mutex<HashMap<String, Slot>>,
+}
+
+/// Opening a model can take seconds: those who want the same one wait for it,
+/// the others do not.
+type Slot = Arc<Mutex<Option<Arc<dyn Embedder>>>>;
+
+impl Embedders {
+    pub(super) fn new(models: Models) -> Self {
+        Self {
+            models,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// The embedder for a new collection: the bundled one if none is named.
+    pub(super) fn for_new(&self, model: Option<&str>) -> Result<Arc<dyn Embedder>, Problem> {
+        let model = model.unwrap_or(Bundled::NAME);
+        self.models.allow(model)?;
+        self.open(model)
+    }
+
+    /// The embedder that made a collection's vectors.
+    ///
+    /// # Errors
+    /// `model_mismatch` if what is found by its name is another one now.
+    pub(super) fn fitting(
+        &self,
+        name: &CollectionName,
+        settings: &CollectionSettings,
+    ) -> Result<Arc<dyn Embedder>, Problem> {
+        let embedder = self.open(&settings.model)?;
+        let expected = &settings.embedder;
+        let found = &embedder.contract().fingerprint;
+        if expected == found {
+            return Ok(embedder);
+        }
+        let detail = format!(
+            "collection '{name}' was embedded by {expected}, but this program carries {found}"
+        );
+        Err(Problem::new("model_mismatch", 409, detail)
+            .with_help("use the version of cento that made it, or ingest into a new collection"))
+    }
+
+    fn open(&self, model: &str) -> Result<Arc<dyn Embedder>, Problem> {
+        let slot = Arc::clone(locked(&self.opened).entry(model.to_owned()).or_default());
+        let mut slot = locked(&slot);
+        if let Some(embedder) = &*slot {
+            return Ok(Arc::clone(embedder));
+        }
+        let embedder: Arc<dyn Embedder> = Arc::from(cento_embed::open(model)?);
+        *slot = Some(Arc::clone(&embedder));
+        Ok(embedder)
+    }
+}

@@ -1,0 +1,79 @@
+//! How are questions answered?
+
+use cento_core::{CollectionName, Filter};
+use cento_retrieve::{
+    ContextRequest, ContextResponse, LEG_DEPTH, SearchRequest, SearchResponse, Tokenizer, context,
+    search,
+};
+use serde_json::Value;
+
+use super::Service;
+use super::documents::within;
+use crate::Problem;
+use crate::types::{ContextQuery, SearchQuery};
+
+impl Service {
+    /// The chunks that answer a question best.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `model_mismatch`, and what is wrong with the
+    /// query or its filter.
+    pub fn search(
+        &self,
+        name: &CollectionName,
+        asked: &SearchQuery,
+    ) -> Result<SearchResponse, Problem> {
+        let filter = filter(asked.filter.as_ref())?;
+        let limit = within("limit", asked.limit, SearchQuery::MAX_LIMIT)?;
+        let opened = self.opened(name)?;
+        let view = opened.engine.view();
+        let request = SearchRequest {
+            query: &asked.query,
+            filter: filter.as_ref(),
+            legs: asked.legs,
+            fusion: asked.fusion,
+            depth: LEG_DEPTH,
+            limit,
+        };
+        let found = self.on_query_threads(|| search(&view, &*opened.embedder, &request));
+        Ok(found?)
+    }
+
+    /// What should stand in the prompt, counted by a built-in tokenizer.
+    ///
+    /// # Errors
+    /// As [`Service::search`], and `unknown_tokenizer`.
+    pub fn context(&self, asked: &ContextQuery) -> Result<ContextResponse, Problem> {
+        let name = asked.tokenizer.as_deref().unwrap_or(Tokenizer::DEFAULT);
+        self.context_counted_by(&Tokenizer::named(name)?, asked)
+    }
+
+    /// The same, counted by a tokenizer of the caller's own, whatever the
+    /// question names.
+    ///
+    /// # Errors
+    /// As [`Service::search`].
+    pub fn context_counted_by(
+        &self,
+        tokenizer: &Tokenizer,
+        asked: &ContextQuery,
+    ) -> Result<ContextResponse, Problem> {
+        let filter = filter(asked.filter.as_ref())?;
+        let opened = self.opened(&asked.collection)?;
+        let view = opened.engine.view();
+        let request = ContextRequest {
+            query: &asked.query,
+            filter: filter.as_ref(),
+            legs: asked.legs,
+            fusion: asked.fusion,
+            budget: asked.max_tokens,
+            tokenizer,
+        };
+        let found = self.on_query_threads(|| context(&view, &*opened.embedder, &request));
+        Ok(found?)
+    }
+}
+
+fn filter(written: Option<&Value>) -> Result<Option<Filter>, Problem> {
+    Ok(written.map(Filter::from_json).transpose()?)
+}

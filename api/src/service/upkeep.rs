@@ -1,0 +1,200 @@
+//! How does the house stay in order while it is used?
+//!
+//! A write that does not wait to be seen is seen after the next
+//! [`Service::refresh`], which a server calls every second. What opening would
+//! have to replay is written down by [`Service::checkpoint`].
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use cento_core::CollectionName;
+use cento_index::{Counts, Engine};
+
+use super::{Service, locked};
+use crate::Problem;
+use crate::types::{AuditResult, RebuildResult, Recovered, Wait};
+
+/// What is known of a collection that is open.
+pub(super) struct Upkeep {
+    pub(super) counts: Counts,
+    /// Whether something was written that may not be seen yet.
+    is_unseen: bool,
+    /// Whether something was written since the last checkpoint.
+    is_unchecked: bool,
+    /// Why it takes no writes any more.
+    stopped: Option<String>,
+}
+
+impl Service {
+    /// Compares a collection's projections with its log. Writing waits while it
+    /// runs.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `log_damaged` if the log itself cannot be read.
+    pub fn audit(&self, name: &CollectionName) -> Result<AuditResult, Problem> {
+        let engine = self.engine(name)?;
+        let report = engine.audit()?;
+        let recovery = engine.recovery();
+        Ok(AuditResult {
+            collection: name.clone(),
+            clean: report.is_clean(),
+            recovered: Recovered {
+                replayed: recovery.replayed,
+                cut_bytes: recovery.cut_bytes,
+                remade: recovery.remade.iter().map(|&p| p.to_owned()).collect(),
+            },
+            report,
+        })
+    }
+
+    /// Throws a collection's projections away and makes them anew from its
+    /// log. Requests for it are turned away meanwhile.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `collection_in_use` if a request is under way that
+    /// does not end soon.
+    pub fn rebuild(&self, name: &CollectionName) -> Result<RebuildResult, Problem> {
+        let begun = Instant::now();
+        let engine = self.alone(name, || {
+            let engine = self.store.rebuild(name)?;
+            engine.checkpoint()?;
+            Ok(engine)
+        })?;
+        locked(&self.upkeep).remove(name);
+        self.note_opened(name, &engine);
+        let counts = engine.view().counts();
+        Ok(RebuildResult {
+            collection: name.clone(),
+            documents: counts.documents,
+            chunks: counts.chunks,
+            writes: engine.recovery().replayed,
+            elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Opens every collection, so that the first query need not. What cannot be
+    /// opened is told to the log.
+    pub fn warm_up(&self) {
+        let names = self.store.collections().unwrap_or_default();
+        for name in names {
+            let warmed = self
+                .engine(&name)
+                .and_then(|engine| self.embedders.fitting(&name, engine.settings()).map(|_| ()));
+            if let Err(problem) = warmed {
+                tracing::error!(collection = %name, %problem, "a collection cannot be opened");
+            }
+        }
+    }
+
+    /// Makes what was written since the last time visible.
+    pub fn refresh(&self) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unseen)) {
+            let Ok(engine) = self.engine(&name) else {
+                // It is being rebuilt, after which everything is visible, or gone.
+                continue;
+            };
+            let result = engine.refresh().map(|_| ());
+            self.note_state(&name, &engine, result);
+        }
+    }
+
+    /// Writes down what opening would otherwise have to replay, for every
+    /// collection written to since the last time.
+    pub fn checkpoint(&self) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unchecked)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            let result = engine.checkpoint();
+            self.note_state(&name, &engine, result);
+        }
+    }
+
+    /// Collections that take no writes any more, and why, as of the last
+    /// refresh.
+    pub fn stopped(&self) -> Vec<(CollectionName, String)> {
+        let upkeep = locked(&self.upkeep);
+        let stopped = upkeep.iter().filter_map(|(name, upkeep)| {
+            let reason = upkeep.stopped.clone()?;
+            Some((name.clone(), reason))
+        });
+        stopped.collect()
+    }
+
+    fn take(&self, mut is_due: impl FnMut(&mut Upkeep) -> bool) -> Vec<CollectionName> {
+        let mut upkeep = locked(&self.upkeep);
+        let due = upkeep
+            .iter_mut()
+            .filter_map(|(name, upkeep)| is_due(upkeep).then_some(name));
+        due.cloned().collect()
+    }
+
+    /// Notes a collection that was opened, and tells the log what had to be
+    /// mended, once.
+    pub(super) fn note_opened(&self, name: &CollectionName, engine: &Engine) {
+        let mut upkeep = locked(&self.upkeep);
+        if upkeep.contains_key(name) {
+            return;
+        }
+        let recovery = engine.recovery();
+        for projection in &recovery.remade {
+            tracing::warn!(collection = %name, projection, "a projection could not be used and was made anew from the log");
+        }
+        if recovery.cut_bytes > 0 {
+            tracing::warn!(collection = %name, bytes = recovery.cut_bytes, "a write that was never acknowledged was cut off");
+        }
+        let counts = engine.view().counts();
+        upkeep.insert(
+            name.clone(),
+            Upkeep {
+                counts,
+                is_unseen: false,
+                is_unchecked: false,
+                stopped: None,
+            },
+        );
+    }
+
+    /// Notes that a collection is written to.
+    pub(super) fn note_written(&self, name: &CollectionName) {
+        if let Some(upkeep) = locked(&self.upkeep).get_mut(name) {
+            upkeep.is_unseen = true;
+            upkeep.is_unchecked = true;
+        }
+    }
+
+    /// Ends a write: now, or when it can be seen.
+    pub(super) fn finish_write(
+        &self,
+        name: &CollectionName,
+        engine: &Arc<Engine>,
+        wait: Wait,
+    ) -> Result<(), Problem> {
+        self.note_written(name);
+        if wait == Wait::Visible {
+            engine.refresh()?;
+        }
+        Ok(())
+    }
+
+    fn note_state<E: std::fmt::Display>(
+        &self,
+        name: &CollectionName,
+        engine: &Engine,
+        result: Result<(), E>,
+    ) {
+        let counts = engine.view().counts();
+        let stopped = result.err().map(|error| error.to_string());
+        let mut upkeep = locked(&self.upkeep);
+        let Some(upkeep) = upkeep.get_mut(name) else {
+            return;
+        };
+        if let Some(reason) = &stopped
+            && upkeep.stopped.is_none()
+        {
+            tracing::error!(collection = %name, reason, "a collection takes no writes any more");
+        }
+        upkeep.counts = counts;
+        upkeep.stopped = stopped;
+    }
+}

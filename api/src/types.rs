@@ -1,0 +1,25 @@
+//! What is said over the wire, in both directions?
+//!
+//! Requests refuse fields that they do not know: a misspelt option is told, not
+//! ignored. Answers are read leniently, so that an older client understands a
+//! newer server. What a library room answers is its own type, with its schema.
+
+mod collections;
+mod documents;
+mod events;
+mod problem;
+mod queries;
+mod upkeep;
+
+pub use collections::{
+    CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
+};
+pub use documents::{
+    ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentInput, DocumentPage,
+    DocumentSummary, PageQuery, PatchDocument, PatchResult, PutDocuments, PutResult, PutResults,
+    Wait, WaitQuery,
+};
+pub use events::IngestEvent;
+pub use problem::ProblemBody;
+pub use queries::{ContextQuery, SearchQuery};
+pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Welcome};

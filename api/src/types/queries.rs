@@ -1,0 +1,82 @@
+//! What is said of queries?
+//!
+//! Their answers are the types of `cento_retrieve`.
+
+use cento_core::{CollectionName, TokenBudget};
+use cento_retrieve::{Fusion, Legs};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A question whose best chunks are wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"query": "How long does a refund take?", "limit": 5}))]
+pub struct SearchQuery {
+    /// The question, as a person would ask it; at most 8,192 characters.
+    #[schema(min_length = 1, max_length = 8192, pattern = r"\S")]
+    pub query: String,
+    /// Which documents may be found; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<cento_core::Filter>)]
+    pub filter: Option<Value>,
+    /// Which legs are asked.
+    #[serde(default)]
+    pub legs: Legs,
+    /// How the legs' scores become one.
+    #[serde(default)]
+    pub fusion: Fusion,
+    /// The most answers. It only cuts: the ranking does not depend on it.
+    #[serde(default = "SearchQuery::default_limit")]
+    #[schema(minimum = 1, maximum = 200, default = 10)]
+    pub limit: usize,
+}
+
+impl SearchQuery {
+    /// The most answers of one query: what both legs can return together.
+    pub const MAX_LIMIT: usize = 2 * cento_retrieve::LEG_DEPTH;
+
+    /// A question with everything by default.
+    pub fn new(query: impl Into<String>) -> Self {
+        Self {
+            query: query.into(),
+            filter: None,
+            legs: Legs::default(),
+            fusion: Fusion::default(),
+            limit: Self::default_limit(),
+        }
+    }
+
+    fn default_limit() -> usize {
+        10
+    }
+}
+
+/// A question for which a context is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"collection": "handbook", "query": "How long does a refund take?", "max_tokens": 2000}))]
+pub struct ContextQuery {
+    /// Where to look.
+    pub collection: CollectionName,
+    /// The question, as a person would ask it; at most 8,192 characters.
+    #[schema(min_length = 1, max_length = 8192, pattern = r"\S")]
+    pub query: String,
+    /// Which documents may be quoted; all of them if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<cento_core::Filter>)]
+    pub filter: Option<Value>,
+    /// Which legs are asked.
+    #[serde(default)]
+    pub legs: Legs,
+    /// How the legs' scores become one.
+    #[serde(default)]
+    pub fusion: Fusion,
+    /// The most tokens of the whole rendered context.
+    pub max_tokens: TokenBudget,
+    /// What counts them: `o200k` (GPT-4o and later) unless `cl100k` (GPT-4,
+    /// GPT-3.5) is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^(o200k|cl100k)(_base)?$")]
+    pub tokenizer: Option<String>,
+}

@@ -1,0 +1,70 @@
+//! What is said of the house itself?
+
+use cento_core::CollectionName;
+use cento_index::AuditReport;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What an audit of a collection found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AuditResult {
+    /// The collection.
+    pub collection: CollectionName,
+    /// Whether every projection says what the log says.
+    pub clean: bool,
+    /// What had to be mended when the collection was opened.
+    pub recovered: Recovered,
+    /// Every difference.
+    pub report: AuditReport,
+}
+
+/// What opening a collection found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Recovered {
+    /// How many writes were replayed from the log.
+    pub replayed: u64,
+    /// How many bytes of a write that was never acknowledged were cut off.
+    pub cut_bytes: u64,
+    /// The projections that were made anew.
+    pub remade: Vec<String>,
+}
+
+/// A collection whose projections were made anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RebuildResult {
+    /// The collection.
+    pub collection: CollectionName,
+    /// How many documents it has.
+    pub documents: u64,
+    /// How many chunks.
+    pub chunks: u64,
+    /// How many writes were replayed from the log.
+    pub writes: u64,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// What the root answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Welcome {
+    /// Always `cento`.
+    pub service: String,
+    /// The version of the server.
+    pub version: String,
+    /// Where to go from here, by name.
+    pub links: std::collections::BTreeMap<String, String>,
+}
+
+/// Whether the process lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Always `ok`.
+    pub status: String,
+}
+
+/// Whether requests are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// Always `ready`.
+    pub status: String,
+}
