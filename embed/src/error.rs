@@ -94,9 +94,9 @@ pub enum EmbedError {
         reason: String,
     },
     /// The caller's: the hub does not have that model, or not as ONNX.
-    #[error("the hub at {endpoint} has no usable model '{model}': {reason}")]
+    #[error("the hub ({endpoint}) has no usable model '{model}': {reason}")]
     HubNotFound {
-        /// The hub's address.
+        /// The hub's address or name.
         endpoint: String,
         /// What was asked for.
         model: String,
@@ -104,9 +104,9 @@ pub enum EmbedError {
         reason: String,
     },
     /// The caller's: the hub has the model but does not give it to this caller.
-    #[error("the hub at {endpoint} does not give '{model}' to this caller: {reason}")]
+    #[error("the hub ({endpoint}) does not give '{model}' to this caller: {reason}")]
     HubForbidden {
-        /// The hub's address.
+        /// The hub's address or name.
         endpoint: String,
         /// What was asked for.
         model: String,
@@ -115,10 +115,10 @@ pub enum EmbedError {
     },
     /// The machine's: the hub could not be asked, and its cache has no such model.
     #[error(
-        "'{model}' is not in the cache, and the hub at {endpoint} could not be asked: {reason}"
+        "'{model}' is neither here nor in the hub's cache, and the hub ({endpoint}) could not be asked: {reason}"
     )]
     HubUnreachable {
-        /// The hub's address.
+        /// The hub's address or name.
         endpoint: String,
         /// What was asked for.
         model: String,
@@ -151,10 +151,16 @@ pub enum EmbedError {
     },
 }
 
+/// The first places by name, the others by number.
 fn listed(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = paths
         .iter()
+        .take(SHOWN)
         .map(|path| path.display().to_string())
         .collect();
-    paths.join(", ")
+    match paths.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
 }

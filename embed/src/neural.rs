@@ -6,7 +6,7 @@
 //! how its texts are treated ([`settings`]); what can be said about it without
 //! running it is said before a runtime is asked for ([`runtime`]). Texts of
 //! like length go through it together ([`batches`]), queries before documents
-//! ([`sessions`]).
+//! ([`session`]).
 
 mod batches;
 mod graph;
@@ -15,61 +15,45 @@ mod known;
 mod model_files;
 mod onnx_outline;
 mod runtime;
-mod sessions;
+mod session;
 mod settings;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 use std::thread;
 
 use fastembed::{
     InitOptionsUserDefined, OutputKey, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel,
 };
+use rayon::prelude::*;
 use serde_json::json;
 use tokenizers::{PaddingStrategy, Tokenizer};
 
 use crate::{Contract, EmbedError, Embedder};
 use batches::{Limits, batches};
 use graph::Graph;
+pub(crate) use hub::Name as HubName;
 use model_files::{ModelFiles, TOKENIZER};
-use sessions::{For, Sessions};
+use session::{For, Shared};
 use settings::{Pad, Settings};
 
 /// A neural model.
 pub(crate) struct Neural {
     contract: Contract,
-    sessions: Sessions<TextEmbedding>,
+    session: Shared<TextEmbedding>,
     /// For counting: cuts off as the model does, and does not pad.
     tokenizer: Tokenizer,
     /// Tokens of a query and of a document that hold nothing.
     empty: [usize; 2],
     limits: Limits,
-    parallel: usize,
 }
 
-/// How much of a machine a model may use. `docs/claims.md` has the figures.
-#[derive(Debug, Clone, Copy)]
-struct Use {
-    /// Sessions, each with its own copy of the weights.
-    sessions: usize,
-    /// Threads of a session.
-    threads: usize,
-    limits: Limits,
-}
+/// Tokens of a batch, padding included, for each thread. More is no faster: a
+/// thread has enough to do, and a batch outgrows its cache. Fewer costs short
+/// texts dearly. And a query may have to wait for one batch.
+const BATCH_TOKENS_PER_THREAD: usize = 128;
 
-impl Use {
-    fn of_this_machine() -> Self {
-        Self {
-            sessions: 1,
-            threads: thread::available_parallelism().map_or(1, usize::from),
-            limits: Limits {
-                texts: 16,
-                tokens: 512,
-            },
-        }
-    }
-}
+/// The most texts of a batch; only very short ones come near it.
+const BATCH_TEXTS: usize = 64;
 
 /// Opens the model in a folder, or of a graph that is named itself.
 pub(crate) fn open_path(path: &Path) -> Result<Neural, EmbedError> {
@@ -85,11 +69,11 @@ pub(crate) fn open_path(path: &Path) -> Result<Neural, EmbedError> {
             reason: "its path is not UTF-8".to_owned(),
         });
     };
-    Neural::open(&files, model, Use::of_this_machine())
+    Neural::open(&files, model)
 }
 
 impl Neural {
-    fn open(files: &ModelFiles, model: &str, used: Use) -> Result<Self, EmbedError> {
+    fn open(files: &ModelFiles, model: &str) -> Result<Self, EmbedError> {
         let unsupported = |reason: String| EmbedError::ModelUnsupported {
             path: files.graph.clone(),
             reason,
@@ -113,50 +97,24 @@ impl Neural {
         let external = model_files::read_external(&files.graph, outline.external)?;
 
         let fingerprint = fingerprint(&settings, &graph, &bytes, &external, &tokenizer_json);
-        let environment = runtime::environment()?;
-        let mut model_of_user = UserDefinedEmbeddingModel::new(
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let mut parts = UserDefinedEmbeddingModel::new(
             bytes,
             tokenizer_files(&settings, &tokenizer, tokenizer_json),
         );
         for (name, bytes) in external {
-            model_of_user = model_of_user.with_external_initializer(name, bytes);
+            parts = parts.with_external_initializer(name, bytes);
         }
-        model_of_user.pooling = Some(graph.pooling.clone());
-        model_of_user.output_key = Some(OutputKey::ByOrder(graph.output));
-        let mut open = Vec::new();
-        for _ in 0..used.sessions {
-            let options = InitOptionsUserDefined::new()
-                .with_environment(environment.clone())
-                .with_max_length(settings.max_tokens)
-                .with_intra_threads(used.threads)
-                // Threads that spin take the processor from the other rooms.
-                .with_session_config("session.intra_op.allow_spinning", "0");
-            let mut session =
-                TextEmbedding::try_new_from_user_defined(model_of_user.clone(), options)
-                    .map_err(|error| wrong(&files.graph, error.to_string()))?;
-            if let (Some(length), Some(padding)) =
-                (graph.fixed_length, session.tokenizer.get_padding_mut())
-            {
-                padding.strategy = PaddingStrategy::Fixed(length);
-            }
-            open.push(session);
-        }
-
-        let mut counting = open
-            .first()
-            .map(|session| session.tokenizer.clone())
-            .unwrap_or(tokenizer);
-        counting.with_padding(None);
-        let dimensions = match open.first_mut().map(|session| session.embed(["a"], None)) {
-            Some(Ok(probe)) => match &probe[..] {
-                [vector] if !vector.is_empty() && vector.iter().all(|x| x.is_finite()) => {
-                    vector.len()
-                }
-                _ => return Err(unsupported("it gives no vector for a text".to_owned())),
-            },
-            Some(Err(error)) => return Err(unsupported(error.to_string())),
-            None => return Err(unsupported("no session of it was asked for".to_owned())),
+        let mut session = start(parts, &graph, &settings, threads)?
+            .map_err(|error| wrong(&files.graph, error.to_string()))?;
+        let probe = session.embed(["a"], None);
+        let probe = probe.map_err(|error| unsupported(error.to_string()))?;
+        let dimensions = match &probe[..] {
+            [vector] if !vector.is_empty() && vector.iter().all(|x| x.is_finite()) => vector.len(),
+            _ => return Err(unsupported("it gives no vector for a text".to_owned())),
         };
+        let mut counting = session.tokenizer.clone();
+        counting.with_padding(None);
         let mut neural = Self {
             contract: Contract {
                 model: model.to_owned(),
@@ -167,18 +125,13 @@ impl Neural {
                 query_prefix: settings.query_prefix,
                 document_prefix: settings.document_prefix,
             },
-            sessions: Sessions::new(open),
+            session: Shared::new(session),
             tokenizer: counting,
             empty: [0; 2],
             limits: Limits {
-                texts: if graph.one_at_a_time {
-                    1
-                } else {
-                    used.limits.texts
-                },
-                tokens: used.limits.tokens,
+                texts: if graph.one_at_a_time { 1 } else { BATCH_TEXTS },
+                tokens: BATCH_TOKENS_PER_THREAD * threads,
             },
-            parallel: used.sessions,
         };
         neural.empty = [
             neural.count(&neural.contract.query_prefix)?,
@@ -204,7 +157,7 @@ impl Neural {
     /// Embeds prefixed texts in one go.
     fn run(&self, purpose: For, texts: &[&str]) -> Result<Vec<Vec<f32>>, EmbedError> {
         let vectors = self
-            .sessions
+            .session
             .with(purpose, |session| session.embed(texts, Some(texts.len())))
             .map_err(|error| self.failed(error.to_string()))?;
         if vectors.len() != texts.len() {
@@ -255,45 +208,50 @@ impl Embedder for Neural {
         let prefix = &self.contract.document_prefix;
         let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
         let lengths: Result<Vec<usize>, EmbedError> =
-            texts.iter().map(|text| self.count(text)).collect();
+            texts.par_iter().map(|text| self.count(text)).collect();
         let lengths = lengths?;
         // What holds nothing keeps its zero vector.
         let held: Vec<usize> = (0..texts.len())
             .filter(|&text| lengths[text] > self.empty[1])
             .collect();
         let held_lengths: Vec<usize> = held.iter().map(|&text| lengths[text]).collect();
-        let batches = batches(&held_lengths, self.limits);
-
-        let next = AtomicUsize::new(0);
-        let done = Mutex::new(Ok(vec![self.zero(); texts.len()]));
-        let work = || {
-            while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let numbers: Vec<usize> = batch.iter().map(|&i| held[i]).collect();
-                let batch: Vec<&str> = numbers.iter().map(|&i| &texts[i][..]).collect();
-                let vectors = self.run(For::Documents, &batch);
-                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                match (&mut *done, vectors) {
-                    (Ok(all), Ok(vectors)) => {
-                        for (number, vector) in numbers.into_iter().zip(vectors) {
-                            all[number] = vector;
-                        }
-                    }
-                    (Ok(_), Err(error)) => {
-                        *done = Err(error);
-                        return;
-                    }
-                    (Err(_), _) => return,
-                }
+        let mut vectors = vec![self.zero(); texts.len()];
+        for batch in batches(&held_lengths, self.limits) {
+            let numbers: Vec<usize> = batch.into_iter().map(|i| held[i]).collect();
+            let batch: Vec<&str> = numbers.iter().map(|&i| &texts[i][..]).collect();
+            let embedded = self.run(For::Documents, &batch)?;
+            for (number, vector) in numbers.into_iter().zip(embedded) {
+                vectors[number] = vector;
             }
-        };
-        thread::scope(|scope| {
-            for _ in 1..self.parallel.min(batches.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        done.into_inner().unwrap_or_else(PoisonError::into_inner)
+        }
+        Ok(vectors)
     }
+}
+
+/// Gives a model's parts to the runtime.
+fn start(
+    mut parts: UserDefinedEmbeddingModel,
+    graph: &Graph,
+    settings: &Settings,
+    threads: usize,
+) -> Result<Result<TextEmbedding, fastembed::Error>, EmbedError> {
+    parts.pooling = Some(graph.pooling.clone());
+    parts.output_key = Some(OutputKey::ByOrder(graph.output));
+    let options = InitOptionsUserDefined::new()
+        .with_environment(runtime::environment()?)
+        .with_max_length(settings.max_tokens)
+        .with_intra_threads(threads)
+        // Threads that spin take the processor from the other rooms.
+        .with_session_config("session.intra_op.allow_spinning", "0");
+    Ok(
+        TextEmbedding::try_new_from_user_defined(parts, options).map(|mut session| {
+            let padding = session.tokenizer.get_padding_mut();
+            if let (Some(length), Some(padding)) = (graph.fixed_length, padding) {
+                padding.strategy = PaddingStrategy::Fixed(length);
+            }
+            session
+        }),
+    )
 }
 
 /// What fastembed wants to be told of a tokenizer, from what the settings say.
@@ -358,11 +316,14 @@ fn fingerprint(
     format!("{name}@{revision}/{}/{max_tokens}", graph.pooling_name)
 }
 
-/// The folder of a model that the hub has, fetched if the cache lacks it.
-pub(crate) fn open_from_hub(name: &hub::Name) -> Result<Neural, EmbedError> {
-    let path: PathBuf = hub::fetch(name, &hub::Hub::of_this_process()?)?;
+/// Opens a model of a hub, fetched if the cache lacks it.
+pub(crate) fn open_hub(name: &HubName) -> Result<Neural, EmbedError> {
+    // Without a runtime, nothing is worth fetching.
+    runtime::environment()?;
+    let path = hub::fetch(name, &hub::Hub::of_this_process()?)?;
     let files = model_files::find(&path)?;
-    Neural::open(&files, &name.to_string(), Use::of_this_machine())
+    Neural::open(&files, &name.to_string())
 }
 
-pub(crate) use hub::Name as HubName;
+#[cfg(test)]
+mod tests;

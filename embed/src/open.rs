@@ -26,12 +26,12 @@ pub fn open(model: &str) -> Result<Box<dyn Embedder>, EmbedError> {
 
 #[cfg(feature = "fastembed")]
 fn open_neural(model: &str, path: &Path) -> Result<Box<dyn Embedder>, EmbedError> {
-    use crate::neural::{HubName, open_from_hub, open_path};
+    use crate::neural::{HubName, open_hub, open_path};
     if path.exists() {
         return Ok(Box::new(open_path(path)?));
     }
     match HubName::parse(model) {
-        Some(name) => Ok(Box::new(open_from_hub(&name)?)),
+        Some(name) => Ok(Box::new(open_hub(&name)?)),
         None => Err(EmbedError::UnknownModel {
             model: model.to_owned(),
         }),

@@ -275,7 +275,8 @@ pub(crate) mod tests {
         out
     }
 
-    fn value(name: &str, element: u8, dimensions: &[Option<u8>]) -> Vec<u8> {
+    /// A named value of a type and a shape.
+    pub(crate) fn value(name: &str, element: u8, dimensions: &[Option<u8>]) -> Vec<u8> {
         let dimensions: Vec<u8> = dimensions
             .iter()
             .flat_map(|size| match size {

@@ -48,7 +48,9 @@ impl Surroundings {
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let listed = |name| {
             let value = variable(name).unwrap_or_default();
-            env::split_paths(&value).collect::<Vec<_>>()
+            // A relative one means the working directory, which is anybody's.
+            let folders = env::split_paths(&value).filter(|folder| folder.is_absolute());
+            folders.collect::<Vec<_>>()
         };
         let mut folders = Vec::new();
         if let Some(beside) = env::current_exe().ok().as_deref().and_then(Path::parent) {
@@ -118,10 +120,12 @@ impl Search {
     fn of(surroundings: &Surroundings) -> Self {
         let mut search = Self::default();
         if let Some(named) = &surroundings.named {
-            search.looked_in.push(named.clone());
             if named.is_dir() {
                 search.look_in(named);
-            } else if named.is_file() {
+                return search;
+            }
+            search.looked_in.push(named.clone());
+            if named.is_file() {
                 search.offer(named.clone());
             } else if named.components().count() == 1 {
                 // A bare name is the loader's to find.
@@ -290,14 +294,18 @@ fn load_library(surroundings: &Surroundings) -> Result<EnvironmentBuilder, Embed
             }
         }
     }
-    if let Some((path, found)) = too_old.into_iter().next() {
-        return Err(EmbedError::RuntimeTooOld {
+    // One that should do and cannot be loaded says more than an old one.
+    if let Some(error) = unusable {
+        return Err(error);
+    }
+    match too_old.into_iter().next() {
+        Some((path, found)) => Err(EmbedError::RuntimeTooOld {
             path,
             found,
             needed: NEEDED,
-        });
+        }),
+        None => Err(EmbedError::RuntimeMissing { looked_in }),
     }
-    Err(unusable.unwrap_or(EmbedError::RuntimeMissing { looked_in }))
 }
 
 fn try_library(path: &Path) -> Result<EnvironmentBuilder, EmbedError> {
@@ -328,3 +336,7 @@ fn try_library(path: &Path) -> Result<EnvironmentBuilder, EmbedError> {
         )),
     }
 }
+
+#[cfg(test)]
+#[path = "runtime_tests.rs"]
+mod tests;

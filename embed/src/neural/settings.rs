@@ -223,9 +223,6 @@ impl Modules {
 /// The pooling that sentence-transformers' file names: one word in newer files,
 /// a switch for each way in older ones.
 fn pooling_of(config: &Value) -> Pooling {
-    if config["include_prompt"] == Value::Bool(false) {
-        return Pooling::Other("pooling that leaves the prompt out".to_owned());
-    }
     let ways: Vec<String> = match &config["pooling_mode"] {
         Value::String(way) => vec![way.clone()],
         Value::Array(_) => strings(&config["pooling_mode"]),
@@ -237,6 +234,9 @@ fn pooling_of(config: &Value) -> Pooling {
             .map(|(key, _)| key["pooling_mode_".len()..].to_owned())
             .collect(),
     };
+    if config["include_prompt"] == Value::Bool(false) {
+        return Pooling::Other(format!("{} without the prompt", ways.join(" + ")));
+    }
     match &ways[..] {
         // Scaled to unit length, a sum over the root of the length is the mean.
         [way] if matches!(&way[..], "mean" | "mean_tokens" | "mean_sqrt_len_tokens") => {
@@ -343,4 +343,182 @@ fn short_name(recorded: Option<&str>, config: &Value) -> String {
     name.or_else(|| config["model_type"].as_str())
         .unwrap_or("onnx")
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn settings_of(files: &[(&str, &str)]) -> Settings {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, content).expect("written");
+        }
+        read_settings(folder.path()).expect("settings")
+    }
+
+    #[test]
+    fn the_greatest_length_comes_from_the_first_source_that_says_it() {
+        let config = (
+            "config.json",
+            r#"{"max_position_embeddings": 512, "_name_or_path": "nreimers/MiniLM-L6-H384-uncased"}"#,
+        );
+        let unknown = ("config.json", r#"{"max_position_embeddings": 512}"#);
+        let tokenizer = ("tokenizer.json", r#"{"truncation": {"max_length": 128}}"#);
+        let sentence = ("sentence_bert_config.json", r#"{"max_seq_length": 200}"#);
+        let ours = ("cento.json", r#"{"max_tokens": 300}"#);
+        let too_long = ("cento.json", r#"{"max_tokens": 9000}"#);
+        let roberta = (
+            "config.json",
+            r#"{"max_position_embeddings": 514, "model_type": "xlm-roberta"}"#,
+        );
+        let long = ("config.json", r#"{"max_position_embeddings": 8192}"#);
+        let unlimited = (
+            "tokenizer_config.json",
+            r#"{"model_max_length": 1000000000000000019884624838656}"#,
+        );
+        let short = ("tokenizer_config.json", r#"{"model_max_length": 96}"#);
+        for (files, expected) in [
+            (&[][..], 512),
+            (&[tokenizer], 128),
+            (&[unknown, tokenizer], 128),
+            (&[config, tokenizer], 256),
+            (&[config, tokenizer, sentence], 200),
+            (&[config, tokenizer, sentence, ours], 300),
+            (&[config, too_long], 512),
+            (&[long, too_long], 8192),
+            (&[long, unlimited], 512),
+            (&[roberta, too_long], 512),
+            (&[unlimited], 512),
+            (&[short, tokenizer], 96),
+        ] {
+            assert_eq!(settings_of(files).max_tokens, expected, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn pooling_is_read_in_both_spellings() {
+        let pooling = |config: &str| settings_of(&[("1_Pooling/config.json", config)]).pooling;
+        let other = |way: &str| Pooling::Other(way.to_owned());
+        for (config, expected) in [
+            (
+                r#"{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}"#,
+                Pooling::Mean,
+            ),
+            (
+                r#"{"pooling_mode_mean_sqrt_len_tokens": true}"#,
+                Pooling::Mean,
+            ),
+            (r#"{"pooling_mode_cls_token": true}"#, Pooling::Cls),
+            (r#"{"pooling_mode": "cls"}"#, Pooling::Cls),
+            (r#"{"pooling_mode": ["mean"]}"#, Pooling::Mean),
+            (r#"{"pooling_mode_max_tokens": true}"#, other("max_tokens")),
+            (
+                r#"{"pooling_mode_weightedmean_tokens": true}"#,
+                other("weightedmean_tokens"),
+            ),
+            (
+                r#"{"pooling_mode_cls_token": true, "pooling_mode_max_tokens": true}"#,
+                other("cls_token + max_tokens"),
+            ),
+            (
+                r#"{"pooling_mode_mean_tokens": true, "include_prompt": false}"#,
+                other("mean_tokens without the prompt"),
+            ),
+        ] {
+            assert_eq!(pooling(config), expected, "{config}");
+        }
+        let elsewhere = settings_of(&[
+            (
+                "modules.json",
+                r#"[{"type": "x.Transformer"}, {"type": "x.Pooling", "path": "7_Pooling"}, {"type": "x.Normalize"}]"#,
+            ),
+            (
+                "7_Pooling/config.json",
+                r#"{"pooling_mode_cls_token": true}"#,
+            ),
+        ]);
+        assert_eq!(elsewhere.pooling, Pooling::Cls);
+        assert!(elsewhere.further_steps.is_empty());
+    }
+
+    #[test]
+    fn a_name_known_by_its_configuration_brings_pooling_and_prefixes() {
+        let e5 = (
+            "config.json",
+            r#"{"_name_or_path": "intfloat/multilingual-e5-small"}"#,
+        );
+        let bge = (
+            "config.json",
+            r#"{"_name_or_path": "/root/.cache/BAAI_bge-small-en/"}"#,
+        );
+        let settings = settings_of(&[e5]);
+        assert_eq!(
+            (&settings.query_prefix[..], &settings.document_prefix[..]),
+            ("query: ", "passage: ")
+        );
+        assert_eq!(settings.name, "multilingual-e5-small");
+        assert_eq!(settings_of(&[bge]).pooling, Pooling::Cls);
+        let said = settings_of(&[
+            bge,
+            ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#),
+        ]);
+        assert_eq!(said.pooling, Pooling::Mean);
+        let ours = settings_of(&[e5, ("cento.json", r#"{"query_prefix": ""}"#)]);
+        assert_eq!(ours.query_prefix, "");
+    }
+
+    #[test]
+    fn prompts_of_sentence_transformers_become_prefixes() {
+        let prompts = |text: &str| {
+            let settings = settings_of(&[("config_sentence_transformers.json", text)]);
+            (settings.query_prefix, settings.document_prefix)
+        };
+        let pair = |query: &str, document: &str| (query.to_owned(), document.to_owned());
+        assert_eq!(
+            prompts(r#"{"prompts": {"query": "Q: ", "passage": "P: "}}"#),
+            pair("Q: ", "P: ")
+        );
+        assert_eq!(
+            prompts(r#"{"prompts": {"query": "", "document": ""}}"#),
+            pair("", "")
+        );
+        assert_eq!(
+            prompts(
+                r#"{"prompts": {"clustering": "C: ", "query": "Q: "}, "default_prompt_name": "clustering"}"#
+            ),
+            pair("Q: ", "C: ")
+        );
+        assert_eq!(prompts(r#"{"prompts": {}}"#), pair("", ""));
+    }
+
+    #[test]
+    fn the_padding_token_is_found_wherever_it_is_written() {
+        let pad = |files: &[(&str, &str)]| settings_of(files).pad;
+        let expected = |token: &str, id| Pad {
+            token: token.to_owned(),
+            id,
+        };
+        assert_eq!(pad(&[]), expected("[PAD]", None));
+        assert_eq!(
+            pad(&[
+                (
+                    "tokenizer_config.json",
+                    r#"{"pad_token": {"content": "<pad>"}}"#
+                ),
+                ("config.json", r#"{"pad_token_id": 1}"#)
+            ]),
+            expected("<pad>", Some(1))
+        );
+        assert_eq!(
+            pad(&[(
+                "tokenizer.json",
+                r#"{"padding": {"pad_token": "<p>", "pad_id": 7}}"#
+            )]),
+            expected("<p>", Some(7))
+        );
+    }
 }
