@@ -1,5 +1,7 @@
 //! What can be asked for on the command line?
 
+mod eval;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use cento_api::ServerConfig;
 use cento_ingest::Chunking;
 use cento_retrieve::{Fusion, Legs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub(crate) use eval::*;
 
 /// Turns a heap of documents into the best possible context for a prompt:
 /// ranked, deduplicated, cited to the byte, within an exact token budget.
@@ -64,6 +68,9 @@ pub(crate) enum Command {
     Doctor(EachCollection),
     /// Make the catalog, text and vectors anew from the log.
     Rebuild(EachCollection),
+    /// Measure retrieval on judged sets.
+    #[command(subcommand)]
+    Eval(EvalCommand),
 }
 
 #[derive(Debug, ClapArgs)]

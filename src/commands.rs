@@ -4,6 +4,7 @@ pub(crate) mod context;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod eval;
 pub(crate) mod ingest;
 pub(crate) mod list;
 pub(crate) mod rebuild;

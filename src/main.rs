@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Serve(options) => commands::serve::run(&place, &options, json),
         Command::Doctor(options) => commands::doctor::run(&place, &options, json),
         Command::Rebuild(options) => commands::rebuild::run(&place, &options, json),
+        Command::Eval(options) => commands::eval::run(&options, json),
     };
     match outcome {
         Ok(code) => code,

@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 
 use cento_core::CoreError;
 use cento_embed::EmbedError;
+use cento_eval::EvalError;
 use cento_index::IndexError;
 use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
@@ -224,6 +225,42 @@ impl From<&IngestError> for Problem {
     }
 }
 
+impl From<&EvalError> for Problem {
+    fn from(error: &EvalError) -> Self {
+        use EvalError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
+        match error {
+            E::Read { .. } => new("dataset_unreadable", 404).with_help("check the path"),
+            E::Write { .. } => new("output_unwritable", 500)
+                .with_help("check that the folder is there and may be written to"),
+            E::UnknownLayout { .. } => new("unknown_dataset_layout", 422),
+            E::MissingFile { .. } => new("dataset_file_missing", 404),
+            E::Line { .. } => new("dataset_line_invalid", 422),
+            E::Columns { .. } => new("dataset_columns", 422),
+            E::Grade { .. } => new("dataset_grade", 422),
+            E::DuplicateId { .. } => new("dataset_duplicate_id", 422),
+            E::DuplicatePair { .. } => new("dataset_duplicate_judgement", 422),
+            E::UnknownQuery { .. } => new("dataset_unknown_query", 422),
+            E::UnknownDocument { .. } => new("dataset_unknown_document", 422),
+            E::Empty { .. } => new("dataset_empty", 422),
+            E::Evidence { .. } => new("dataset_evidence_mismatch", 422),
+            E::UnknownMeasure { .. } => new("unknown_measure", 400),
+            E::UnknownSelection { .. } => new("unknown_selection", 400),
+            E::NotForThisSet(_) => new("not_for_this_dataset", 400),
+            E::QueryField { .. } => new("dataset_query_field", 422),
+            E::Corpus { .. } => new("dataset_document_invalid", 422),
+            E::Query { source, .. } => Self {
+                detail: error.to_string(),
+                ..Self::from(&**source)
+            },
+            E::Embed(embed) => embed.into(),
+            E::Index(index) => index.into(),
+            E::Ingest(ingest) => ingest.into(),
+            _ => new("internal", 500),
+        }
+    }
+}
+
 macro_rules! from_owned {
     ($($error:ty),+) => {$(
         impl From<$error> for Problem {
@@ -239,7 +276,8 @@ from_owned!(
     IndexError,
     EmbedError,
     RetrieveError,
-    IngestError
+    IngestError,
+    EvalError
 );
 
 #[cfg(test)]
