@@ -414,7 +414,7 @@ fn a_graph_that_the_runtime_refuses_is_an_error_of_the_file() {
     ]);
     match open_path(folder(&[("model.onnx", &graph)]).path()) {
         Err(error @ (EmbedError::RuntimeMissing { .. } | EmbedError::RuntimeTooOld { .. })) => {
-            eprintln!("SKIPPED: {error}")
+            eprintln!("SKIPPED: {error}");
         }
         Err(error @ EmbedError::ModelFile { .. }) => {
             assert!(error.to_string().contains("NoSuchOperator"), "{error}");
