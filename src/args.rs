@@ -1,9 +1,16 @@
 //! What can be asked for on the command line?
 
+mod eval;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use cento_api::ServerConfig;
+use cento_ingest::Chunking;
 use cento_retrieve::{Fusion, Legs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
+
+pub(crate) use eval::*;
 
 /// Turns a heap of documents into the best possible context for a prompt:
 /// ranked, deduplicated, cited to the byte, within an exact token budget.
@@ -20,6 +27,12 @@ pub(crate) struct Args {
     )]
     pub(crate) data: PathBuf,
 
+    /// Ask the server at this URL instead of opening the data directory.
+    ///
+    /// A server that owns the data directory is found without it.
+    #[arg(long, global = true, env = "CENTO_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+
     /// Print JSON instead of text; errors too, on standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -31,7 +44,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Ingest the bundled handbook into a temporary store and ask it three questions.
-    Demo,
+    Demo(DemoArgs),
     /// Bring files, folders or standard input into a collection.
     Ingest(IngestArgs),
     /// Find the best chunks for a query.
@@ -46,10 +59,18 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Delete documents, or a whole collection.
     Delete(DeleteArgs),
+    /// Serve the data directory over HTTP.
+    ///
+    /// Prints its address when it listens; /openapi.json describes what can be
+    /// asked. Ends in order at SIGTERM or Ctrl-C.
+    Serve(ServeArgs),
     /// Compare the catalog, text and vectors with the log, document by document.
     Doctor(EachCollection),
     /// Make the catalog, text and vectors anew from the log.
     Rebuild(EachCollection),
+    /// Measure retrieval on judged sets.
+    #[command(subcommand)]
+    Eval(EvalCommand),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -73,6 +94,42 @@ pub(crate) struct EachCollection {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Serve the handbook afterwards, until Ctrl-C.
+    #[arg(long)]
+    pub(crate) serve: bool,
+
+    /// Where to serve it.
+    #[arg(long, default_value_t = ServerConfig::DEFAULT_BIND, requires = "serve", value_name = "IP:PORT")]
+    pub(crate) bind: SocketAddr,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "CENTO_BIND", default_value_t = ServerConfig::DEFAULT_BIND, value_name = "IP:PORT")]
+    pub(crate) bind: SocketAddr,
+
+    /// Allow an address that other machines can reach. There is no
+    /// authentication yet: something else must guard the port.
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+
+    /// A name that requests may give in `Host`, besides the local ones.
+    #[arg(long = "allowed-host", value_name = "NAME")]
+    pub(crate) allowed_hosts: Vec<String>,
+
+    /// A model that collections may be made with, besides the bundled one: a
+    /// directory with an ONNX model, or a name on the hub.
+    #[arg(long = "embedder", value_name = "NAME|DIR")]
+    pub(crate) embedders: Vec<String>,
+
+    /// The largest document, in bytes.
+    #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
+    pub(crate) max_document_bytes: u64,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct IngestArgs {
     /// Files and folders (.gitignore is honoured), or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
@@ -80,6 +137,15 @@ pub(crate) struct IngestArgs {
 
     #[command(flatten)]
     pub(crate) collection: OneCollection,
+
+    /// The model of a new collection: the bundled one unless a directory with
+    /// an ONNX model, or a name on the hub, is given.
+    #[arg(long, value_name = "NAME|DIR")]
+    pub(crate) embedder: Option<String>,
+
+    /// How documents of a new collection are cut: default, or none.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) chunking: Option<Chunking>,
 
     /// The largest document, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
@@ -172,10 +238,14 @@ pub(crate) struct DeleteArgs {
     /// The documents.
     #[arg(
         value_name = "ID",
-        required_unless_present = "all",
-        conflicts_with = "all"
+        required_unless_present_any = ["all", "filters"],
+        conflicts_with_all = ["all", "filters"]
     )]
     pub(crate) documents: Vec<String>,
+
+    /// Delete all documents that pass, written as for `search`.
+    #[arg(short, long = "filter", value_name = "FILTER", conflicts_with = "all")]
+    pub(crate) filters: Vec<String>,
 
     #[command(flatten)]
     pub(crate) collection: OneCollection,

@@ -5,7 +5,10 @@
 //! collection already knows the field's type, that decides instead.
 
 use cento_api::Problem;
-use cento_core::{Comparison, FieldRef, FieldType, FieldTypes, Filter, Scalar};
+use cento_core::{CollectionName, Comparison, FieldRef, FieldType, FieldTypes, Filter, Scalar};
+use serde_json::Value;
+
+use crate::target::Target;
 
 /// Longer signs first, so that `>=` is not read as `>`.
 const OPERATORS: [(&str, Comparison); 6] = [
@@ -17,8 +20,22 @@ const OPERATORS: [(&str, Comparison); 6] = [
     ("<", Comparison::Lt),
 ];
 
+/// Reads all `--filter` arguments for a question to a collection.
+pub(crate) fn asked(
+    arguments: &[String],
+    target: &Target,
+    collection: &CollectionName,
+) -> Result<Option<Value>, Problem> {
+    if arguments.is_empty() {
+        return Ok(None);
+    }
+    let fields = target.collection(collection)?.fields;
+    let filter = parse(arguments, &fields)?;
+    Ok(filter.as_ref().map(Filter::to_json))
+}
+
 /// Reads all `--filter` arguments; `None` if there is none.
-pub(crate) fn parse(arguments: &[String], fields: &FieldTypes) -> Result<Option<Filter>, Problem> {
+fn parse(arguments: &[String], fields: &FieldTypes) -> Result<Option<Filter>, Problem> {
     let mut filters = arguments
         .iter()
         .map(|argument| parse_one(argument, fields))

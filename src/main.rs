@@ -5,30 +5,38 @@
 //! `--strict`, or `doctor` found differences; 130 interrupted.
 
 mod args;
+mod client;
 mod commands;
 mod filter;
 mod output;
 mod progress;
-mod session;
+mod target;
 
 use std::process::ExitCode;
 
 use args::{Args, Command};
 use clap::Parser;
+use target::Place;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let json = args.json;
+    let place = Place {
+        data: args.data,
+        url: args.url,
+    };
     let outcome = match args.command {
-        Command::Demo => commands::demo::run(json),
-        Command::Ingest(options) => commands::ingest::run(&args.data, &options, json),
-        Command::Search(options) => commands::search::run(&args.data, &options, json),
-        Command::Context(options) => commands::context::run(&args.data, &options, json),
-        Command::List(options) => commands::list::run(&args.data, &options, json),
-        Command::Show(options) => commands::show::run(&args.data, &options, json),
-        Command::Delete(options) => commands::delete::run(&args.data, &options, json),
-        Command::Doctor(options) => commands::doctor::run(&args.data, &options, json),
-        Command::Rebuild(options) => commands::rebuild::run(&args.data, &options, json),
+        Command::Demo(options) => commands::demo::run(&options, json),
+        Command::Ingest(options) => commands::ingest::run(&place, &options, json),
+        Command::Search(options) => commands::search::run(&place, &options, json),
+        Command::Context(options) => commands::context::run(&place, &options, json),
+        Command::List(options) => commands::list::run(&place, &options, json),
+        Command::Show(options) => commands::show::run(&place, &options, json),
+        Command::Delete(options) => commands::delete::run(&place, &options, json),
+        Command::Serve(options) => commands::serve::run(&place, &options, json),
+        Command::Doctor(options) => commands::doctor::run(&place, &options, json),
+        Command::Rebuild(options) => commands::rebuild::run(&place, &options, json),
+        Command::Eval(options) => commands::eval::run(&options, json),
     };
     match outcome {
         Ok(code) => code,

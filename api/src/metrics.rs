@@ -77,8 +77,10 @@ impl Metrics {
     /// What an event of a stream means for the counters.
     pub(crate) fn streamed(&self, event: &IngestEvent) {
         match event {
-            IngestEvent::Committed { ids, .. } => self.ingested("stored", ids.len() as u64),
-            IngestEvent::Failed(_) => self.ingested("failed", 1),
+            IngestEvent::Committed { documents, .. } => {
+                self.ingested("stored", documents.len() as u64);
+            }
+            IngestEvent::Failed { .. } => self.ingested("failed", 1),
             IngestEvent::Done { report } => self.ingested("unchanged", report.unchanged),
             IngestEvent::Error { .. } => {}
         }

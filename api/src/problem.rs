@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 
 use cento_core::CoreError;
 use cento_embed::EmbedError;
+use cento_eval::EvalError;
 use cento_index::IndexError;
 use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
@@ -143,10 +144,45 @@ impl From<&IndexError> for Problem {
 
 impl From<&EmbedError> for Problem {
     fn from(error: &EmbedError) -> Self {
+        use EmbedError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
         match error {
-            EmbedError::Format { .. } => Self::new("model_format", 500, error.to_string()),
-            EmbedError::UnknownModel { .. } => Self::new("unknown_model", 404, error.to_string()),
-            _ => Self::new("internal", 500, error.to_string()),
+            E::Format { .. } => new("model_format", 500),
+            E::UnknownModel { .. } => new("unknown_model", 404),
+            E::NoNeuralModels { .. } => new("no_neural_models", 501)
+                .with_help("use the bundled model, or a cento built with its default features"),
+            E::ModelFilesMissing { .. } => new("model_files_missing", 422).with_help(
+                "a model's folder has tokenizer.json and model.onnx, or onnx/model.onnx; another graph is named by its own path",
+            ),
+            E::ModelFile { .. } => new("model_file", 422)
+                .with_help("fetch or export the model again; a broken download looks like this"),
+            E::ModelUnsupported { .. } => new("model_unsupported", 422).with_help(
+                "export it for feature extraction: `optimum-cli export onnx --task feature-extraction`",
+            ),
+            E::ModelUnreadable { .. } => new("model_unreadable", 500)
+                .with_help("check who may read the model's folder and its files"),
+            E::RuntimeMissing { .. } => new("runtime_missing", 500).with_help(
+                "`pip install onnxruntime`, or set ORT_DYLIB_PATH to its library; the bundled model needs neither",
+            ),
+            E::RuntimeTooOld { .. } => new("runtime_too_old", 500).with_help(
+                "`pip install --upgrade onnxruntime`, or set ORT_DYLIB_PATH to a newer library",
+            ),
+            E::RuntimeUnusable { .. } => new("runtime_unusable", 500).with_help(
+                "it may be made for another processor or system; ORT_DYLIB_PATH names another one",
+            ),
+            E::HubNotFound { .. } => new("hub_model_not_found", 404)
+                .with_help("check the name, and that the hub has the model in ONNX's format"),
+            E::HubForbidden { .. } => new("hub_forbidden", 403)
+                .with_help("accept the model's terms on the hub, and set HF_TOKEN"),
+            E::HubUnreachable { .. } => new("hub_unreachable", 502)
+                .with_help("a folder with the model's files needs no hub: give its path instead")
+                .retryable(),
+            E::HubCache { .. } => new("hub_cache", 500)
+                .with_help("HF_HOME names another folder to keep models in"),
+            E::Inference { .. } => new("embedding_failed", 500),
+            E::NotFinite { .. } => new("embedding_not_finite", 500)
+                .with_help("the model may be broken, or be quantised too far"),
+            _ => new("internal", 500),
         }
     }
 }
@@ -189,6 +225,42 @@ impl From<&IngestError> for Problem {
     }
 }
 
+impl From<&EvalError> for Problem {
+    fn from(error: &EvalError) -> Self {
+        use EvalError as E;
+        let new = |code, status| Self::new(code, status, error.to_string());
+        match error {
+            E::Read { .. } => new("dataset_unreadable", 404).with_help("check the path"),
+            E::Write { .. } => new("output_unwritable", 500)
+                .with_help("check that the folder is there and may be written to"),
+            E::UnknownLayout { .. } => new("unknown_dataset_layout", 422),
+            E::MissingFile { .. } => new("dataset_file_missing", 404),
+            E::Line { .. } => new("dataset_line_invalid", 422),
+            E::Columns { .. } => new("dataset_columns", 422),
+            E::Grade { .. } => new("dataset_grade", 422),
+            E::DuplicateId { .. } => new("dataset_duplicate_id", 422),
+            E::DuplicatePair { .. } => new("dataset_duplicate_judgement", 422),
+            E::UnknownQuery { .. } => new("dataset_unknown_query", 422),
+            E::UnknownDocument { .. } => new("dataset_unknown_document", 422),
+            E::Empty { .. } => new("dataset_empty", 422),
+            E::Evidence { .. } => new("dataset_evidence_mismatch", 422),
+            E::UnknownMeasure { .. } => new("unknown_measure", 400),
+            E::UnknownSelection { .. } => new("unknown_selection", 400),
+            E::NotForThisSet(_) => new("not_for_this_dataset", 400),
+            E::QueryField { .. } => new("dataset_query_field", 422),
+            E::Corpus { .. } => new("dataset_document_invalid", 422),
+            E::Query { source, .. } => Self {
+                detail: error.to_string(),
+                ..Self::from(&**source)
+            },
+            E::Embed(embed) => embed.into(),
+            E::Index(index) => index.into(),
+            E::Ingest(ingest) => ingest.into(),
+            _ => new("internal", 500),
+        }
+    }
+}
+
 macro_rules! from_owned {
     ($($error:ty),+) => {$(
         impl From<$error> for Problem {
@@ -204,7 +276,8 @@ from_owned!(
     IndexError,
     EmbedError,
     RetrieveError,
-    IngestError
+    IngestError,
+    EvalError
 );
 
 #[cfg(test)]

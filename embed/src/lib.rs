@@ -10,6 +10,8 @@
 mod bundled;
 mod embedder;
 mod error;
+#[cfg(feature = "fastembed")]
+mod neural;
 mod open;
 mod static_model;
 

@@ -17,6 +17,7 @@ use cento_core::{ByteSpan, DocumentId};
 use serde::Deserialize;
 
 use crate::EvalError;
+use crate::text_file::{read_text, wrong_line};
 
 /// A question with the passages that answer it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,36 +66,39 @@ struct EvidenceLine {
 /// Reads a file of judged queries.
 ///
 /// # Errors
-/// [`EvalError::Read`] if the file cannot be read as UTF-8, else as [`parse`].
+/// [`EvalError::Read`] if the file cannot be read, else as [`parse`].
 pub fn load(path: &Path) -> Result<Vec<JudgedQuery>, EvalError> {
-    let text = std::fs::read_to_string(path).map_err(|source| EvalError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(&text)
+    parse(path, &read_text(path)?)
 }
 
-/// Reads judged queries from JSON lines.
+/// Reads judged queries from JSON lines. The path only names them in errors.
 ///
 /// # Errors
 /// The first line that is not a judged query, an id that stands twice, or a
 /// text without any query.
-pub fn parse(text: &str) -> Result<Vec<JudgedQuery>, EvalError> {
+pub fn parse(path: &Path, text: &str) -> Result<Vec<JudgedQuery>, EvalError> {
     let mut queries = vec![];
     let mut lines_of_ids = HashMap::new();
-    for (line, content) in (1..).zip(text.lines()) {
+    for (line, content) in (1..).zip(text.trim_start_matches('\u{FEFF}').lines()) {
         if content.trim().is_empty() {
             continue;
         }
-        let query = parse_line(content).map_err(|reason| EvalError::Line { line, reason })?;
+        let query = parse_line(content).map_err(|reason| wrong_line(path, line, reason))?;
         if let Some(first) = lines_of_ids.insert(query.id.clone(), line) {
-            let id = query.id;
-            return Err(EvalError::DuplicateId { line, first, id });
+            return Err(EvalError::DuplicateId {
+                path: path.to_owned(),
+                line,
+                first,
+                id: query.id,
+            });
         }
         queries.push(query);
     }
     if queries.is_empty() {
-        return Err(EvalError::Empty);
+        return Err(EvalError::Empty {
+            path: path.to_owned(),
+            what: "judged queries",
+        });
     }
     Ok(queries)
 }
@@ -153,6 +157,10 @@ fn parse_evidence(line: EvidenceLine) -> Result<Evidence, String> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str) -> Result<Vec<JudgedQuery>, EvalError> {
+        super::parse(Path::new("queries.jsonl"), text)
+    }
+
     const GOOD: &str = r#"{"id": "q1", "query": "why?", "language": "en", "evidence": [{"document": "a.md", "quote": "so", "start": 3, "end": 5}, {"document": "b.html", "quote": "thus"}]}"#;
     const UNANSWERED: &str = r#"{"id": "q2", "query": "when?", "language": "en", "evidence": []}"#;
 
@@ -190,7 +198,7 @@ mod tests {
             let line = GOOD.replacen(change.0, change.1, 1);
             let error = parse(&format!("{UNANSWERED}\n{line}")).expect_err("wrong");
             let said = error.to_string();
-            assert!(said.starts_with("line 2 "), "{said}");
+            assert!(said.starts_with("queries.jsonl, line 2: "), "{said}");
             assert!(said.contains(expected), "{said}");
         }
     }
@@ -200,13 +208,13 @@ mod tests {
         let error = parse(&format!("{GOOD}\n{UNANSWERED}\n{GOOD}")).expect_err("twice");
         assert!(matches!(
             error,
-            EvalError::DuplicateId { line: 3, first: 1, id } if id == "q1"
+            EvalError::DuplicateId { line: 3, first: 1, id, .. } if id == "q1"
         ));
     }
 
     #[test]
     fn an_empty_file_is_no_judged_set() {
-        assert!(matches!(parse("\n \n"), Err(EvalError::Empty)));
+        assert!(matches!(parse("\n \n"), Err(EvalError::Empty { .. })));
         let dir = tempfile::tempdir().expect("a folder");
         let error = load(&dir.path().join("none.jsonl")).expect_err("missing");
         assert!(error.to_string().contains("none.jsonl"));

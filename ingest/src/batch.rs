@@ -1,9 +1,6 @@
 //! Which documents of a batch must be written, and with which chunks and
 //! vectors?
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
 use cento_core::{ContentHash, DocumentId};
 use cento_embed::Embedder;
 use cento_index::{Engine, NewDocument};
@@ -17,37 +14,9 @@ use crate::prepare::{
     Prepared, file_hash, file_id, guarded, line_source, prepare_file, prepare_record, record_hash,
     without_mark,
 };
-use crate::problem::{Failure, Problem, ProblemCode};
+use crate::problem::{Failure, Problem};
 use crate::read::{Bytes, Place, Raw};
-
-/// What an ingestion has met so far.
-#[derive(Default)]
-pub(crate) struct Seen {
-    ids: HashMap<DocumentId, Place>,
-    /// Files that are one document, whatever became of them.
-    files: HashSet<Arc<str>>,
-    /// Sources below which something could not be read, so that nothing is
-    /// known to be gone there.
-    unsure: HashSet<String>,
-}
-
-impl Seen {
-    pub(crate) fn doubt(&mut self, source: &str) {
-        self.unsure.insert(source.to_owned());
-    }
-
-    /// Whether a document of the collection was met, or may be there unread.
-    pub(crate) fn accounts_for(&self, id: &DocumentId, source: &str) -> bool {
-        let below = |parent: &str| {
-            source.strip_prefix(parent).is_some_and(|rest| {
-                rest.is_empty() || rest.starts_with('/') || rest.starts_with("#L")
-            })
-        };
-        self.ids.contains_key(id)
-            || self.files.contains(source)
-            || self.unsure.iter().any(|s| below(s))
-    }
-}
+use crate::seen::Seen;
 
 /// A batch, ready to be written.
 #[derive(Default)]
@@ -97,18 +66,14 @@ pub(crate) fn make(
         .collect();
     let mut wanted = Vec::with_capacity(identified.len());
     for (place, result) in identified {
-        if place.line.is_none() {
-            seen.files.insert(place.source.clone());
-        }
-        match result.and_then(|document| admit(document, &place, seen)) {
+        let result = result.and_then(|document| {
+            seen.admit(&document.id, &place)?;
+            Ok(document)
+        });
+        seen.note(&place, result.as_ref().err());
+        match result {
             Ok(document) => wanted.push((place, document)),
-            Err(problem) => {
-                if place.line.is_some() && problem.code != ProblemCode::DuplicateId {
-                    // The line may hold a document that the collection has.
-                    seen.doubt(&place.source);
-                }
-                batch.failures.push(problem.at(place.to_string()));
-            }
+            Err(problem) => batch.failures.push(problem.at(place.to_string())),
         }
     }
     let needs: Vec<(Place, Result<Need, Problem>)> = wanted
@@ -161,27 +126,11 @@ fn identify(raw: Raw) -> Result<Identified, Problem> {
             let record = guarded(|| jsonl::read(line))?;
             Ok(Identified {
                 id: record.id.clone(),
-                hash: record_hash(&raw.place.source, line, &record),
+                hash: record_hash(&raw.place.source, &record),
                 payload: Payload::Record(Box::new(record)),
             })
         }
     }
-}
-
-/// Refuses an id that was met before. The first to have it keeps it, so that
-/// the outcome does not depend on which of them is read faster.
-fn admit(document: Identified, place: &Place, seen: &mut Seen) -> Result<Identified, Problem> {
-    if let Some(first) = seen.ids.get(&document.id) {
-        return Err(Problem::new(
-            ProblemCode::DuplicateId,
-            format!(
-                "its id '{}' is taken by {first}, which stays: give each document an id of its own",
-                document.id
-            ),
-        ));
-    }
-    seen.ids.insert(document.id.clone(), place.clone());
-    Ok(document)
 }
 
 fn prepare(document: Identified, place: &Place, chunking: Chunking) -> Result<Prepared, Problem> {

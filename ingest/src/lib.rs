@@ -23,6 +23,7 @@ mod problem;
 mod read;
 mod records;
 mod report;
+mod seen;
 mod sentences;
 mod text;
 mod walk;

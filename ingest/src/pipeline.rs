@@ -13,9 +13,10 @@ use cento_core::{CoreError, DocumentId, FieldTypes, Sequence};
 use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, PutOutcome};
 
-use crate::batch::{Batch, Seen, make};
+use crate::batch::{Batch, make};
 use crate::problem::{Problem, ProblemCode};
 use crate::read::{Raw, Reader};
+use crate::seen::Seen;
 use crate::walk::{Found, Root, Source, find};
 use crate::{Chunking, Event, IngestError, Report};
 

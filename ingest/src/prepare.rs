@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use cento_core::{Chunk, ContentHash, Document, DocumentId, Metadata, MetadataValue, Scalar};
+use serde_json::Value;
 
 use crate::chunking::Chunking;
 use crate::decode::decode;
@@ -60,7 +61,7 @@ pub fn prepare(name: &str, bytes: &[u8], chunking: Chunking) -> Vec<Result<Prepa
                 let line = without_mark(number, line);
                 guarded(|| {
                     let record = jsonl::read(line)?;
-                    let hash = record_hash(name, line, &record);
+                    let hash = record_hash(name, &record);
                     let source = line_source(name, number);
                     prepare_record(record, source.as_deref(), hash, chunking)
                 })
@@ -107,13 +108,6 @@ pub(crate) fn file_hash(id: &DocumentId, source: &str, bytes: &[u8]) -> ContentH
         source.as_bytes(),
         bytes,
     ])
-}
-
-/// The identity of what a JSONL line's document is made from. The line's number
-/// does not count: a line put in front must not make all that follow count as
-/// changed.
-pub(crate) fn line_hash(file: &str, line: &[u8]) -> ContentHash {
-    ContentHash::of([RECIPE, b"line", file.as_bytes(), line.trim_ascii()])
 }
 
 /// The source of a document that gives none itself: the line of its file, if it
@@ -241,16 +235,37 @@ fn record_format(id: &DocumentId, bytes: &[u8]) -> Result<Format, Problem> {
     }
 }
 
-/// The identity of what a record's document is made from. A file that is given
-/// as a record and nothing else is the same as the file itself.
-pub(crate) fn record_hash(file: &str, line: &[u8], record: &Record) -> ContentHash {
-    match &record.content {
-        Content::File(bytes) if record.title.is_empty() && record.metadata.is_empty() => file_hash(
-            &record.id,
-            record.source.as_deref().unwrap_or_default(),
-            bytes,
-        ),
-        _ => line_hash(file, line),
+/// The identity of what a record's document is made from: what it says, however
+/// it is written. The number of its line does not count: a line put in front
+/// must not make all that follow count as changed. A file that is given as a
+/// record and nothing else is the same as the file itself.
+pub(crate) fn record_hash(file: &str, record: &Record) -> ContentHash {
+    let source = record.source.as_deref().unwrap_or(file);
+    let (kind, content) = match &record.content {
+        Content::File(bytes) if record.title.is_empty() && record.metadata.is_empty() => {
+            return file_hash(&record.id, source, bytes);
+        }
+        Content::File(bytes) => ("file", bytes.as_slice()),
+        Content::Text(text) => ("text", text.as_bytes()),
+    };
+    let metadata = Value::Object(record.metadata.to_json()).to_string();
+    ContentHash::of([
+        RECIPE,
+        b"record",
+        kind.as_bytes(),
+        record.id.as_str().as_bytes(),
+        without_line(source).as_bytes(),
+        record.title.as_bytes(),
+        metadata.as_bytes(),
+        content,
+    ])
+}
+
+/// A source without the `#L7` that [`line_source`] puts behind a file's name.
+fn without_line(source: &str) -> &str {
+    match source.rsplit_once("#L") {
+        Some((file, line)) if !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit()) => file,
+        _ => source,
     }
 }
 

@@ -6,19 +6,23 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use cento_core::DocumentId;
 use serde_json::{Map, Value, json};
 
 use crate::jsonl;
 use crate::prepare::{file_id, guarded, line_source, without_mark};
 use crate::problem::{Failure, Problem, ProblemCode};
 use crate::read::{Bytes, Place, Raw, Reader};
-use crate::walk::{Found, find};
+use crate::seen::Seen;
+use crate::walk::{Found, Root, find};
 use crate::{IngestError, Options, Source};
 
 /// The documents of sources, read one after the other.
 pub struct Records {
     reader: Reader,
     unreadable: std::vec::IntoIter<Failure>,
+    roots: Vec<Root>,
+    seen: Seen,
     files: usize,
     bytes: u64,
 }
@@ -43,16 +47,23 @@ pub struct FileRecord {
 pub fn records(sources: Vec<Source>, options: &Options<'_>) -> Result<Records, IngestError> {
     let Found {
         inputs,
+        roots,
         unreadable,
         bytes,
-        ..
     } = find(sources, &options.exclude)?;
-    let unreadable: Vec<Failure> = unreadable.into_iter().map(|(_, failure)| failure).collect();
+    let mut seen = Seen::default();
+    let mut failures = Vec::with_capacity(unreadable.len());
+    for (source, failure) in unreadable {
+        seen.doubt(&source);
+        failures.push(failure);
+    }
     Ok(Records {
         files: inputs.len(),
         bytes,
         reader: Reader::new(inputs, options.max_document_bytes),
-        unreadable: unreadable.into_iter(),
+        unreadable: failures.into_iter(),
+        roots,
+        seen,
     })
 }
 
@@ -60,6 +71,19 @@ impl Records {
     /// How many files were found.
     pub fn files(&self) -> usize {
         self.files
+    }
+
+    /// Whether a document of the collection came from the given paths and, now
+    /// that everything is read, is not there any more.
+    pub fn is_gone(&self, id: &DocumentId, source: Option<&str>) -> bool {
+        source.is_some_and(|source| {
+            self.roots.iter().any(|root| root.holds(source)) && !self.seen.accounts_for(id, source)
+        })
+    }
+
+    /// Whether the sources are paths, so that something can be gone there.
+    pub fn are_paths(&self) -> bool {
+        !self.roots.is_empty()
     }
 
     /// Their size, as far as it is known.
@@ -81,10 +105,15 @@ impl Iterator for Records {
             content,
             name,
         } = self.reader.next()?;
-        let record = content.and_then(|content| match content {
-            Bytes::File(_, bytes) => file(&name, &place, &bytes),
-            Bytes::Line(line) => self::line(&place, &line),
+        let record = content.and_then(|content| {
+            let (id, record) = match content {
+                Bytes::File(_, bytes) => file(&name, &place, &bytes)?,
+                Bytes::Line(line) => self::line(&place, &line)?,
+            };
+            self.seen.admit(&id, &place)?;
+            Ok(record)
         });
+        self.seen.note(&place, record.as_ref().err());
         Some(match record {
             Ok(record) => Ok(FileRecord {
                 place: place.to_string(),
@@ -96,21 +125,25 @@ impl Iterator for Records {
     }
 }
 
-fn file(name: &str, place: &Place, bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn file(
+    name: &str,
+    place: &Place,
+    bytes: &[u8],
+) -> Result<(DocumentId, Map<String, Value>), Problem> {
     let id = file_id(name)?;
     let record = json!({
         "id": id,
         "source": &*place.source,
         "content_base64": BASE64.encode(bytes),
     });
-    as_object(record)
+    Ok((id, as_object(record)?))
 }
 
-fn line(place: &Place, line: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn line(place: &Place, line: &[u8]) -> Result<(DocumentId, Map<String, Value>), Problem> {
     let number = place.line.unwrap_or_default();
     let line = without_mark(number, line);
     // What is wrong with it is told here, where its file is known.
-    guarded(|| jsonl::read(line))?;
+    let id = guarded(|| jsonl::read(line))?.id;
     let record = serde_json::from_slice(line)
         .map_err(|error| Problem::new(ProblemCode::InvalidJsonl, error.to_string()))?;
     let mut record = as_object(record)?;
@@ -119,7 +152,7 @@ fn line(place: &Place, line: &[u8]) -> Result<Map<String, Value>, Problem> {
     {
         record.insert("source".to_owned(), Value::String(source));
     }
-    Ok(record)
+    Ok((id, record))
 }
 
 fn as_object(record: Value) -> Result<Map<String, Value>, Problem> {

@@ -38,7 +38,8 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn fail(&mut self, failure: Failure) {
+    /// Counts a document that was not ingested.
+    pub fn fail(&mut self, failure: Failure) {
         self.failed += 1;
         if self.failures.len() < MAX_LISTED {
             self.failures.push(failure);

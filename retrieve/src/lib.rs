@@ -43,5 +43,5 @@ pub use legs::Legs;
 pub use query::{MAX_QUERY_CHARS, Query};
 pub use receipt::{Decision, DropReason, Receipt, ReceiptCounts, ReceiptEntry};
 pub use render::{render, unescape_attribute, unescape_text};
-pub use search::{SearchHit, SearchRequest, SearchResponse, search};
+pub use search::{RankedChunk, SearchHit, SearchRequest, SearchResponse, rank, search};
 pub use tokenizer::Tokenizer;

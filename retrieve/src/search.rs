@@ -90,14 +90,7 @@ pub fn search(
     embedder: &dyn Embedder,
     request: &SearchRequest<'_>,
 ) -> Result<SearchResponse, RetrieveError> {
-    let query = Query::new(request.query)?;
-    let wanted = Wanted {
-        filter: request.filter,
-        legs: request.legs,
-        fusion: request.fusion,
-        depth: request.depth,
-    };
-    let found = Candidates::find(view, embedder, &query, &wanted)?;
+    let found = find(view, embedder, request)?;
     Ok(SearchResponse {
         hits: hits(&found.ranked, request.limit),
         sequence: found.sequence,
@@ -106,6 +99,58 @@ pub fn search(
         dense_exact: found.dense_exact,
         candidates: found.ranked.len(),
     })
+}
+
+/// One candidate's place in the fused order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankedChunk {
+    /// Its public id.
+    pub chunk: ChunkId,
+    /// Its document.
+    pub document: DocumentId,
+    /// Its bytes in the document's canonical text.
+    pub span: ByteSpan,
+    /// The fused score; its scale depends on the fusion.
+    pub score: FusedScore,
+}
+
+/// Every candidate in the fused order, best first, the duplicates of better
+/// ones with the scores that are their own. [`search`] is this order with equal
+/// texts collapsed; whoever judges documents needs all of them, because equal
+/// texts may be judged apart.
+///
+/// # Errors
+/// As [`search`].
+pub fn rank(
+    view: &View,
+    embedder: &dyn Embedder,
+    request: &SearchRequest<'_>,
+) -> Result<Vec<RankedChunk>, RetrieveError> {
+    let found = find(view, embedder, request)?;
+    let ranked = found.ranked.into_iter().take(request.limit);
+    Ok(ranked
+        .map(|candidate| RankedChunk {
+            chunk: candidate.chunk.id,
+            document: candidate.chunk.document.id.clone(),
+            span: candidate.chunk.span,
+            score: candidate.fused,
+        })
+        .collect())
+}
+
+fn find(
+    view: &View,
+    embedder: &dyn Embedder,
+    request: &SearchRequest<'_>,
+) -> Result<Candidates, RetrieveError> {
+    let query = Query::new(request.query)?;
+    let wanted = Wanted {
+        filter: request.filter,
+        legs: request.legs,
+        fusion: request.fusion,
+        depth: request.depth,
+    };
+    Candidates::find(view, embedder, &query, &wanted)
 }
 
 fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {

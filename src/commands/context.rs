@@ -1,35 +1,31 @@
 //! `cento context`: what should stand in the prompt?
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use cento_api::Problem;
+use cento_api::types::ContextQuery;
 use cento_core::TokenBudget;
-use cento_retrieve::{
-    ContextRequest, ContextResponse, Decision, DropReason, Receipt, ReceiptEntry, Tokenizer,
-    context,
-};
+use cento_retrieve::{ContextResponse, Decision, DropReason, Receipt, ReceiptEntry};
 
-use super::{Outcome, told};
+use super::Outcome;
 use crate::args::ContextArgs;
-use crate::session::open;
+use crate::target::{Place, Target, name};
 use crate::{filter, output};
 
-pub(crate) fn run(data: &Path, args: &ContextArgs, json: bool) -> Outcome {
-    let budget = TokenBudget::new(args.max_tokens).map_err(told)?;
-    let tokenizer = tokenizer(&args.tokenizer)?;
-    let session = open(data, &args.query.collection.collection)?;
-    let view = session.engine.view();
-    let filter = filter::parse(&args.query.filters, view.fields())?;
-    let request = ContextRequest {
-        query: &args.query.query,
-        filter: filter.as_ref(),
+pub(crate) fn run(place: &Place, args: &ContextArgs, json: bool) -> Outcome {
+    let budget = TokenBudget::new(args.max_tokens)?;
+    let target = Target::existing(place)?;
+    let collection = name(&args.query.collection.collection)?;
+    target.tell_recovery(&collection)?;
+    let asked = ContextQuery {
+        filter: filter::asked(&args.query.filters, &target, &collection)?,
+        collection,
+        query: args.query.query.clone(),
         legs: args.query.legs,
         fusion: args.query.fusion,
-        budget,
-        tokenizer: &tokenizer,
+        max_tokens: budget,
+        tokenizer: None,
     };
-    let response = context(&view, &*session.embedder, &request).map_err(told)?;
+    let response = target.context(&asked, &args.tokenizer)?;
     if json {
         output::json(&response);
         return Ok(ExitCode::SUCCESS);
@@ -47,16 +43,6 @@ pub(crate) fn run(data: &Path, args: &ContextArgs, json: bool) -> Outcome {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A tokenizer by name, or from a file if there is one at that path.
-fn tokenizer(name: &str) -> Result<Tokenizer, Problem> {
-    let path = Path::new(name);
-    if path.is_file() || path.extension().is_some_and(|ending| ending == "json") {
-        Tokenizer::from_file(path).map_err(told)
-    } else {
-        Tokenizer::named(name).map_err(told)
-    }
 }
 
 /// One line a citation.

@@ -5,21 +5,25 @@
 //! is shown.
 
 use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use cento_api::Problem;
-use cento_core::TokenBudget;
+use cento_api::types::{ContextQuery, NewCollection};
+use cento_api::{Problem, ServerConfig, Service, ServiceOptions, run as serve};
+use cento_core::{CollectionName, TokenBudget};
 use cento_index::View;
-use cento_ingest::{Options, Report, Source, ingest};
-use cento_retrieve::{ContextRequest, ContextResponse, Fusion, Legs, Tokenizer, context};
+use cento_ingest::{Options, Report, Source};
+use cento_retrieve::{ContextResponse, Fusion, Legs};
 use include_dir::{Dir, include_dir};
 use serde_json::json;
 
+use super::Outcome;
 use super::context::{citations, receipt_line, totals};
-use super::{Outcome, told};
+use super::serve::{announce, begin_log};
+use crate::args::DemoArgs;
 use crate::output;
-use crate::session::{Session, open_or_create};
 
 static CORPUS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/demo/corpus");
 
@@ -31,28 +35,41 @@ const QUESTIONS: [&str; 3] = [
     "墙面只有 3 度，传感器总是掉下来，应该怎么固定？",
 ];
 
+/// Where the handbook goes.
+const COLLECTION: &str = "handbook";
+
 /// Small on purpose: packing shows only where not everything fits.
 const BUDGET: usize = 600;
 /// How many lines of each receipt are shown.
 const RECEIPT_LINES: usize = 6;
 
-pub(crate) fn run(json: bool) -> Outcome {
+pub(crate) fn run(args: &DemoArgs, json: bool) -> Outcome {
     let data = tempfile::tempdir().map_err(|error| {
-        Problem::new(
-            "io_error",
-            500,
-            format!("cannot make a temporary folder: {error}"),
-        )
+        let detail = format!("cannot make a temporary folder: {error}");
+        Problem::new("io_error", 500, detail)
     })?;
-    let session = open_or_create(data.path(), "handbook")?;
-    let report = ingest(
-        &session.engine,
-        &*session.embedder,
-        sources(&CORPUS),
-        &Options::default(),
-        &mut |_| {},
-    )
-    .map_err(told)?;
+    show(data.path(), json)?;
+    if args.serve {
+        begin_log(json);
+        let config = ServerConfig {
+            bind: args.bind,
+            ..ServerConfig::new(data.path())
+        };
+        serve(config, |address| {
+            announce(address);
+            output::line(format_args!("{}", how_to_ask(address)));
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ingests, asks, and prints the answers.
+fn show(data: &Path, json: bool) -> Result<(), Problem> {
+    let service = Service::open(data, ServiceOptions::default())?;
+    let collection = CollectionName::new(COLLECTION)?;
+    service.create_collection(&NewCollection::named(collection.clone()))?;
+    let options = Options::default();
+    let report = service.ingest(&collection, sources(&CORPUS), &options, &mut |_| {})?;
     if report.failed > 0 {
         let detail = format!(
             "{} bundled documents failed: {:?}",
@@ -60,15 +77,26 @@ pub(crate) fn run(json: bool) -> Outcome {
         );
         return Err(Problem::new("internal", 500, detail));
     }
-    let view = session.engine.view();
-    let answers = ask(&session, &view)?;
+    let answers = ask(&service, &collection)?;
     if json {
         let answers: Vec<_> = answers.iter().map(|(_, response)| response).collect();
         output::json(&json!({ "report": report, "answers": answers }));
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        tell(&report, &answers);
     }
-    tell(&report, &answers);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+fn how_to_ask(address: SocketAddr) -> String {
+    let body = json!({
+        "collection": COLLECTION,
+        "query": "How long does a refund take?",
+        "max_tokens": 500,
+    });
+    format!(
+        "  curl -s http://{address}/v1/context -H 'content-type: application/json' -d '{body}'\n  \
+         curl -s http://{address}/openapi.json"
+    )
 }
 
 fn sources(dir: &'static Dir<'static>) -> Vec<Source> {
@@ -85,23 +113,25 @@ fn sources(dir: &'static Dir<'static>) -> Vec<Source> {
     sources
 }
 
-fn ask(session: &Session, view: &View) -> Result<Vec<(Duration, ContextResponse)>, Problem> {
-    let tokenizer = Tokenizer::named(Tokenizer::DEFAULT).map_err(told)?;
-    let budget = TokenBudget::new(BUDGET).map_err(told)?;
+fn ask(
+    service: &Service,
+    collection: &CollectionName,
+) -> Result<Vec<(Duration, ContextResponse)>, Problem> {
+    let view = service.engine(collection)?.view();
     let mut answers = Vec::new();
     for query in QUESTIONS {
         let begun = Instant::now();
-        let request = ContextRequest {
-            query,
+        let response = service.context(&ContextQuery {
+            collection: collection.clone(),
+            query: query.to_owned(),
             filter: None,
             legs: Legs::default(),
             fusion: Fusion::default(),
-            budget,
-            tokenizer: &tokenizer,
-        };
-        let response = context(view, &*session.embedder, &request).map_err(told)?;
+            max_tokens: TokenBudget::new(BUDGET)?,
+            tokenizer: None,
+        })?;
         let elapsed = begun.elapsed();
-        check_citations(view, &response)?;
+        check_citations(&view, &response)?;
         answers.push((elapsed, response));
     }
     Ok(answers)
@@ -110,7 +140,7 @@ fn ask(session: &Session, view: &View) -> Result<Vec<(Duration, ContextResponse)
 /// A citation must quote its document to the byte.
 fn check_citations(view: &View, response: &ContextResponse) -> Result<(), Problem> {
     for citation in &response.citations {
-        let stored = view.document(&citation.document).map_err(told)?;
+        let stored = view.document(&citation.document)?;
         let quoted = stored
             .as_ref()
             .and_then(|stored| citation.span.slice(&stored.document.text).ok());
@@ -159,6 +189,7 @@ fn tell(report: &Report, answers: &[(Duration, ContextResponse)]) {
          cento ingest PATH…                         files, folders, or - for standard input\n  \
          cento context \"a question\" --max-tokens 2000\n  \
          cento search \"a question\"                   the ranking, leg by leg\n  \
-         cento context \"a question\" --json           citations and receipt for a program",
+         cento context \"a question\" --json           citations and receipt for a program\n  \
+         cento demo --serve                          this handbook over HTTP",
     );
 }

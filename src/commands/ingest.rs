@@ -1,26 +1,43 @@
 //! `cento ingest`: how do documents come into a collection from a shell?
 
+mod remote;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cento_api::Problem;
-use cento_index::IndexError;
-use cento_ingest::{Options, Report, Source, ingest};
+use cento_api::types::NewCollection;
+use cento_api::{Problem, Service};
+use cento_core::CollectionName;
+use cento_ingest::{IngestError, Options, Report, Source};
 use serde_json::json;
 
-use super::{Outcome, told};
+use super::Outcome;
 use crate::args::IngestArgs;
 use crate::output;
 use crate::progress::{Progress, summary};
-use crate::session::{Session, open_or_create};
+use crate::target::{Place, Target, name};
 
 /// Set by Ctrl-C or a request to end.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-pub(crate) fn run(data: &Path, args: &IngestArgs, json: bool) -> Outcome {
+pub(crate) fn run(place: &Place, args: &IngestArgs, json: bool) -> Outcome {
     check_paths(&args.paths)?;
-    let session = open_or_create(data, &args.collection.collection)?;
+    let target = Target::any(place)?;
+    let collection = name(&args.collection.collection)?;
+    let new = NewCollection {
+        embedder: args.embedder.clone(),
+        chunking: args.chunking.unwrap_or_default(),
+        ..NewCollection::named(collection)
+    };
+    let is_new = target.ensure_collection(&new)?;
+    let NewCollection {
+        name: collection, ..
+    } = new;
+    if !is_new {
+        check_settings(&target, &collection, args)?;
+        target.tell_recovery(&collection)?;
+    }
     // The second Ctrl-C does not wait for the batch under way. That is safe,
     // too: what is not acknowledged is cut off at the next opening.
     let handler = ctrlc::set_handler(|| {
@@ -33,31 +50,45 @@ pub(crate) fn run(data: &Path, args: &IngestArgs, json: bool) -> Outcome {
     }
     let options = Options {
         max_document_bytes: args.max_document_bytes,
-        exclude: vec![data.to_owned()],
+        exclude: vec![place.data.clone()],
         stop: &STOP,
-        refresh: true,
+        ..Options::default()
     };
     let sources = args.paths.iter().map(|path| source(path)).collect();
     let mut progress = Progress::new(json);
-    let result = ingest(
-        &session.engine,
-        &*session.embedder,
-        sources,
-        &options,
-        &mut |event| progress.show(&event),
-    );
+    let result = match &target {
+        Target::Here(service) => here(service, &collection, sources, &options, &mut progress),
+        Target::There(client) => {
+            remote::ingest(client, &collection, sources, &options, &mut progress)
+        }
+    };
     progress.finish();
     match result {
         Ok(report) => {
-            session.engine.checkpoint().map_err(told)?;
-            tell(&session, &report, json);
+            tell(&collection, &report, json);
             Ok(exit_code(&report, args.strict))
         }
-        Err(error) => {
-            withdraw_if_empty(session).map_err(told)?;
-            Err(told(error))
+        Err(problem) => {
+            if is_new {
+                target.withdraw_if_empty(&collection)?;
+            }
+            Err(problem)
         }
     }
+}
+
+fn here(
+    service: &Service,
+    collection: &CollectionName,
+    sources: Vec<Source>,
+    options: &Options<'_>,
+    progress: &mut Progress,
+) -> Result<Report, Problem> {
+    let report = service.ingest(collection, sources, options, &mut |event| {
+        progress.show(&event);
+    })?;
+    service.engine(collection)?.checkpoint()?;
+    Ok(report)
 }
 
 /// A collection is not made for paths that are not there.
@@ -66,31 +97,38 @@ fn check_paths(paths: &[PathBuf]) -> Result<(), Problem> {
         .iter()
         .find(|path| path.as_os_str() != "-" && !path.exists());
     match missing {
-        Some(path) => {
-            let error = cento_ingest::IngestError::PathNotFound { path: path.clone() };
-            Err(told(error))
-        }
+        Some(path) => Err(IngestError::PathNotFound { path: path.clone() }.into()),
         None => Ok(()),
     }
 }
 
-/// Removes a collection that was made for an ingestion that brought nothing.
-fn withdraw_if_empty(session: Session) -> Result<(), IndexError> {
-    let Session {
-        store,
-        name,
-        engine,
-        is_new,
-        ..
-    } = session;
-    // Not the view at hand: it may be older than what was acknowledged. An
-    // engine that cannot tell has written something.
-    let is_empty = engine.refresh().is_ok_and(|view| view.sequence().0 == 0);
-    drop(engine);
-    if is_new && is_empty {
-        store.delete(&name)?;
+/// What was fixed when the collection was made cannot be asked for otherwise.
+fn check_settings(
+    target: &Target,
+    collection: &CollectionName,
+    args: &IngestArgs,
+) -> Result<(), Problem> {
+    let settings = target.collection(collection)?.settings;
+    let fixed = |what: &str, is: &str, asked: &str| {
+        let detail = format!("collection '{collection}' was made with {what} {is}, not {asked}");
+        Problem::new("settings_fixed", 409, detail)
+            .with_help("leave that argument out, or ingest into a new collection")
+    };
+    if let Some(asked) = &args.embedder {
+        let path = Path::new(asked).canonicalize().ok();
+        let path = path.as_deref().and_then(Path::to_str);
+        if *asked != settings.model && path != Some(settings.model.as_str()) {
+            return Err(fixed("the embedder", &settings.model, asked));
+        }
     }
-    Ok(())
+    match args.chunking {
+        Some(asked) if asked.fingerprint() != settings.chunking => Err(fixed(
+            "the chunking",
+            &settings.chunking,
+            asked.fingerprint(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn source(path: &Path) -> Source {
@@ -104,19 +142,18 @@ fn source(path: &Path) -> Source {
     }
 }
 
-fn tell(session: &Session, report: &Report, json: bool) {
+fn tell(collection: &CollectionName, report: &Report, json: bool) {
     if json {
         let told = json!({
             "event": "report",
-            "collection": session.name,
+            "collection": collection,
             "report": report,
         });
         return output::json_line(&told);
     }
     output::line(format_args!(
-        "{} into '{}' in {:.1} s: {}",
+        "{} into '{collection}' in {:.1} s: {}",
         output::bytes(report.bytes_read),
-        session.name,
         report.elapsed_ms as f64 / 1000.0,
         summary(report)
     ));

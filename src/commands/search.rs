@@ -1,28 +1,27 @@
 //! `cento search`: which chunks fit a query best?
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use cento_retrieve::{LEG_DEPTH, SearchHit, SearchRequest, search};
+use cento_api::types::SearchQuery;
+use cento_retrieve::SearchHit;
 
-use super::{Outcome, told};
+use super::Outcome;
 use crate::args::SearchArgs;
-use crate::session::open;
+use crate::target::{Place, Target, name};
 use crate::{filter, output};
 
-pub(crate) fn run(data: &Path, args: &SearchArgs, json: bool) -> Outcome {
-    let session = open(data, &args.query.collection.collection)?;
-    let view = session.engine.view();
-    let filter = filter::parse(&args.query.filters, view.fields())?;
-    let request = SearchRequest {
-        query: &args.query.query,
-        filter: filter.as_ref(),
+pub(crate) fn run(place: &Place, args: &SearchArgs, json: bool) -> Outcome {
+    let target = Target::existing(place)?;
+    let collection = name(&args.query.collection.collection)?;
+    target.tell_recovery(&collection)?;
+    let asked = SearchQuery {
+        filter: filter::asked(&args.query.filters, &target, &collection)?,
         legs: args.query.legs,
         fusion: args.query.fusion,
-        depth: LEG_DEPTH,
         limit: args.limit,
+        ..SearchQuery::new(&args.query.query)
     };
-    let response = search(&view, &*session.embedder, &request).map_err(told)?;
+    let response = target.search(&collection, &asked)?;
     if json {
         output::json(&response);
         return Ok(ExitCode::SUCCESS);

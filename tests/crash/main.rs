@@ -11,6 +11,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod server;
+#[path = "../serve/server.rs"]
+mod serving;
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -52,15 +56,18 @@ fn text(document: usize, round: u64) -> String {
 fn write_corpus(path: &Path, round: u64) {
     let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
     for document in 0..DOCUMENTS {
-        let line = json!({
-            "id": format!("d{document}"),
-            "title": format!("Report {document}"),
-            "text": text(document, round),
-            "round": round,
-        });
-        writeln!(file, "{line}").unwrap();
+        writeln!(file, "{}", line(document, round)).unwrap();
     }
     file.flush().unwrap();
+}
+
+fn line(document: usize, round: u64) -> Value {
+    json!({
+        "id": format!("d{document}"),
+        "title": format!("Report {document}"),
+        "text": text(document, round),
+        "round": round,
+    })
 }
 
 /// Starts an ingestion and kills it after `wait`; without a limit it runs to
@@ -153,16 +160,47 @@ fn open(data: &Path) -> Option<(Store, std::sync::Arc<Engine>)> {
     Some((store, engine))
 }
 
-#[test]
-fn what_was_acknowledged_survives_kill_9() {
-    let rounds = setting("CENTO_CRASH_ROUNDS", 4);
+/// The seed of a run's moments, told so that it can be repeated.
+fn seed(what: &str) -> u64 {
     let clock = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_nanos();
     let seed = setting("CENTO_CRASH_SEED", clock as u64);
-    println!("seed {seed}, {rounds} rounds");
-    let mut moments = Moments(seed);
+    println!("{what}: seed {seed}");
+    seed
+}
+
+/// Checks what a killed round left behind, document by document.
+fn check_round(
+    engine: &Engine,
+    embedder: &dyn Embedder,
+    round: u64,
+    acknowledged: &HashSet<String>,
+    versions: &mut [u64],
+) {
+    let report = engine.audit().unwrap();
+    assert!(report.is_clean(), "round {round}: {report:?}");
+    let view = engine.view();
+    for (document, before) in versions.iter_mut().enumerate() {
+        let found = version_of(&view, document).expect("every document was once there");
+        if acknowledged.contains(&format!("d{document}")) {
+            assert_eq!(found, round, "d{document} lost its acknowledged version");
+            assert_found_by_each_leg(&view, embedder, document, round);
+        } else {
+            assert!(
+                found == *before || found == round,
+                "d{document} is of round {found}"
+            );
+        }
+        *before = found;
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_9() {
+    let rounds = setting("CENTO_CRASH_ROUNDS", 4);
+    let mut moments = Moments(seed("command"));
     let embedder = Bundled::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
@@ -182,22 +220,7 @@ fn what_was_acknowledged_survives_kill_9() {
         kills += u64::from(killed);
         acknowledged_in_killed += if killed { acknowledged.len() } else { 0 };
         let (_store, engine) = open(&data).expect("the collection is there");
-        let report = engine.audit().unwrap();
-        assert!(report.is_clean(), "round {round}: {report:?}");
-        let view = engine.view();
-        for (document, before) in versions.iter_mut().enumerate() {
-            let found = version_of(&view, document).expect("every document was once there");
-            if acknowledged.contains(&format!("d{document}")) {
-                assert_eq!(found, round, "d{document} lost its acknowledged version");
-                assert_found_by_each_leg(&view, &embedder, document, round);
-            } else {
-                assert!(
-                    found == *before || found == round,
-                    "d{document} is of round {found}"
-                );
-            }
-            *before = found;
-        }
+        check_round(&engine, &embedder, round, &acknowledged, &mut versions);
     }
     println!(
         "{kills} of {rounds} rounds were killed before their end, with {acknowledged_in_killed} documents acknowledged in them; none lost"

@@ -129,12 +129,14 @@ impl Work {
         let result =
             service.ingest_into(&opened, vec![source], &options, &mut |event| match event {
                 Event::Committed { ids, sequence } => tell(&IngestEvent::Committed {
-                    ids: ids.to_vec(),
+                    documents: ids.to_vec(),
                     sequence,
                 }),
                 // The stream itself broke off, which is told at the end.
                 Event::Failed(failure) if failure.code == ProblemCode::Unreadable => {}
-                Event::Failed(failure) => tell(&IngestEvent::Failed(failure.clone())),
+                Event::Failed(failure) => tell(&IngestEvent::Failed {
+                    failure: failure.clone(),
+                }),
                 _ => {}
             });
         let problem = match result {

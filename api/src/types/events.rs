@@ -14,12 +14,15 @@ pub enum IngestEvent {
     /// These documents are on disk and survive any crash.
     Committed {
         /// Their ids, in the order of the stream.
-        ids: Vec<DocumentId>,
+        documents: Vec<DocumentId>,
         /// The write of the last one.
         sequence: Sequence,
     },
     /// A line was refused; the others are not.
-    Failed(Failure),
+    Failed {
+        /// What is wrong with it; its place is the line's number.
+        failure: Failure,
+    },
     /// The last line: everything was read.
     Done {
         /// What was done in all.

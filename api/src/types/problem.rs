@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::Problem;
+
 /// An error, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(example = json!({
@@ -33,4 +35,16 @@ pub struct ProblemBody {
     /// Names the request in the server's log.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub request_id: String,
+}
+
+impl From<ProblemBody> for Problem {
+    fn from(body: ProblemBody) -> Self {
+        Self {
+            code: body.code.into(),
+            status: body.status,
+            detail: body.detail,
+            help: body.help.into(),
+            retry: body.retry,
+        }
+    }
 }

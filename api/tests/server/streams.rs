@@ -38,8 +38,8 @@ fn events_tell_what_is_safe_and_what_failed() {
         .filter(|event| event["event"] == "failed")
         .map(|event| {
             (
-                event["place"].as_str().unwrap(),
-                event["code"].as_str().unwrap(),
+                event["failure"]["place"].as_str().unwrap(),
+                event["failure"]["code"].as_str().unwrap(),
             )
         })
         .collect();
@@ -54,7 +54,7 @@ fn events_tell_what_is_safe_and_what_failed() {
     let committed: Vec<&Value> = (events.iter())
         .filter(|event| event["event"] == "committed")
         .collect();
-    assert_eq!(committed[0]["ids"], json!(["a", "utf8", "7", "last"]));
+    assert_eq!(committed[0]["documents"], json!(["a", "utf8", "7", "last"]));
     assert_eq!(committed[0]["sequence"], 4);
     let done = events.last().unwrap();
     assert_eq!(done["event"], "done");
@@ -82,7 +82,7 @@ fn events_come_while_the_stream_goes_on() {
     assert_eq!(status, 200);
     let first: Value = serde_json::from_slice(&read_piece(&mut reader).unwrap()).unwrap();
     assert_eq!(first["event"], "committed");
-    assert_eq!(first["ids"].as_array().unwrap().len(), 256);
+    assert_eq!(first["documents"].as_array().unwrap().len(), 256);
     piece(&mut stream, line("late", "text").as_bytes()).unwrap();
     piece(&mut stream, b"").unwrap();
     let mut last = Value::Null;

@@ -1,0 +1,120 @@
+//! Who may use the model now?
+//!
+//! A session takes one batch at a time. A query goes before every batch of
+//! documents that has not begun, so that it waits for one small batch at most
+//! while a long ingestion runs. (Several sessions of fewer threads each were
+//! tried: no more documents a second, slower queries, each with its own copy
+//! of the weights.)
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// What a session is wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Somebody waits for the answer.
+    Query,
+    /// One batch of many.
+    Documents,
+}
+
+/// A session that threads share.
+pub(crate) struct Shared<S> {
+    session: Mutex<S>,
+    queries_waiting: Mutex<usize>,
+    no_query_waits: Condvar,
+}
+
+impl<S> Shared<S> {
+    pub(crate) fn new(session: S) -> Self {
+        Self {
+            session: Mutex::new(session),
+            queries_waiting: Mutex::new(0),
+            no_query_waits: Condvar::new(),
+        }
+    }
+
+    /// Uses the session as soon as it is free for that purpose.
+    pub(crate) fn with<R>(&self, purpose: For, work: impl FnOnce(&mut S) -> R) -> R {
+        let mut session = match purpose {
+            For::Query => self.before_documents(),
+            For::Documents => self.after_queries(),
+        };
+        work(&mut session)
+    }
+
+    fn before_documents(&self) -> MutexGuard<'_, S> {
+        *lock(&self.queries_waiting) += 1;
+        let session = lock(&self.session);
+        *lock(&self.queries_waiting) -= 1;
+        self.no_query_waits.notify_all();
+        session
+    }
+
+    fn after_queries(&self) -> MutexGuard<'_, S> {
+        loop {
+            let mut waiting = lock(&self.queries_waiting);
+            while *waiting > 0 {
+                waiting = self
+                    .no_query_waits
+                    .wait(waiting)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(waiting);
+            let session = lock(&self.session);
+            // One may have come while another batch ran.
+            if *lock(&self.queries_waiting) == 0 {
+                return session;
+            }
+        }
+    }
+}
+
+/// A session is as good after a panic as before: it keeps nothing of a batch.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    #[test]
+    fn a_query_goes_before_batches_that_wait() {
+        let session = Shared::new(());
+        let (batches, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (begun, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..60 {
+                    session.with(For::Documents, |()| {
+                        batches.fetch_add(1, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(5));
+                    });
+                }
+            });
+            scope.spawn(|| {
+                while batches.load(Ordering::SeqCst) < 3 {
+                    std::thread::yield_now();
+                }
+                asked.store(true, Ordering::SeqCst);
+                begun.store(batches.load(Ordering::SeqCst), Ordering::SeqCst);
+                session.with(For::Query, |()| {
+                    answered.store(batches.load(Ordering::SeqCst), Ordering::SeqCst);
+                });
+            });
+        });
+        let waited = answered.load(Ordering::SeqCst) - begun.load(Ordering::SeqCst);
+        assert!(waited <= 2, "{waited} batches went before");
+        assert_eq!(batches.load(Ordering::SeqCst), 60);
+    }
+
+    #[test]
+    fn a_session_whose_work_panicked_is_there_again() {
+        let session = Shared::new(7);
+        let work = || session.with(For::Query, |_| panic!("on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+        assert_eq!(session.with(For::Documents, |it| *it), 7);
+    }
+}

@@ -1,0 +1,7 @@
+//! The served binary, as a program beside it uses it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod beside;
+mod server;
+mod transcript;
