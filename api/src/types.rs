@@ -7,6 +7,7 @@
 mod collections;
 mod documents;
 mod events;
+mod only_objects;
 mod problem;
 mod queries;
 mod upkeep;
@@ -20,6 +21,7 @@ pub use documents::{
     Wait, WaitQuery,
 };
 pub use events::IngestEvent;
+pub(crate) use only_objects::Object;
 pub use problem::ProblemBody;
 pub use queries::{ContextQuery, SearchQuery};
 pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Welcome};

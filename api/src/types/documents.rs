@@ -58,6 +58,7 @@ impl PageQuery {
 pub struct PutDocuments {
     /// The documents. One with the id of a document that is there replaces it
     /// as a whole.
+    #[serde(deserialize_with = "super::only_objects::list")]
     pub documents: Vec<DocumentInput>,
 }
 
