@@ -11,6 +11,7 @@ mod only_objects;
 mod problem;
 mod queries;
 mod upkeep;
+mod whole;
 
 pub use collections::{
     CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,

@@ -212,6 +212,12 @@ fn documents_are_deleted_by_ids_or_by_a_filter() {
         (json!({}), 422, "invalid_request"),
         (json!({"ids": [], "filter": filter}), 422, "invalid_request"),
         (json!({"ids": [""]}), 422, "invalid_request"),
+        (json!({"ids": null}), 422, "invalid_request"),
+        (
+            json!({"ids": ["d0"], "filter": null}),
+            422,
+            "invalid_request",
+        ),
         (json!({"filter": {"type": "like"}}), 400, "invalid_filter"),
         (
             json!({"filter": {"type": "exists", "key": "nope"}}),
