@@ -65,6 +65,8 @@ const ALWAYS: &[u16] = &[400, 403, 429, 500, 503, 504];
 const WITH_PATH: &[u16] = &[404];
 const WITH_BODY: &[u16] = &[408, 413, 415, 422];
 const WRITING: &[u16] = &[409, 507];
+/// What opening a model can end with, beside the others.
+const WITH_MODEL: &[u16] = &[501, 502];
 
 fn add_problems(operation: &mut Operation) {
     let is_of_server = operation
@@ -80,6 +82,7 @@ fn add_problems(operation: &mut Operation) {
     add(operation, WRITING);
     if operation.request_body.is_some() {
         add(operation, WITH_BODY);
+        add(operation, WITH_MODEL);
     }
 }
 
@@ -111,6 +114,8 @@ fn meaning(status: u16) -> &'static str {
         415 => "The body is of another type.",
         422 => "The body is JSON, but not what is asked for.",
         429 => "Too much is waiting already; Retry-After says when to come back.",
+        501 => "This server was built without neural models.",
+        502 => "The model could not be fetched.",
         503 => "The server is ending, or the collection takes no writes any more.",
         504 => "There was no answer in time.",
         507 => "The server's disk is full.",

@@ -52,8 +52,10 @@ pub struct Service {
 /// How long a deletion or a rebuild waits for requests under way.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A collection in use, with the model that fits it.
-struct Opened {
+/// A collection in use, with the model that fits it. While it is held, the
+/// collection is neither deleted nor rebuilt.
+pub(crate) struct Opened {
+    name: CollectionName,
     engine: Arc<Engine>,
     embedder: Arc<dyn Embedder>,
 }
@@ -119,10 +121,14 @@ impl Service {
         Ok(engine)
     }
 
-    fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
+    pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
         let engine = self.engine(name)?;
         let embedder = self.embedders.fitting(name, engine.settings())?;
-        Ok(Opened { engine, embedder })
+        Ok(Opened {
+            name: name.clone(),
+            engine,
+            embedder,
+        })
     }
 
     /// Does something for which nobody else may hold the collection's engine.

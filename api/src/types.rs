@@ -7,9 +7,11 @@
 mod collections;
 mod documents;
 mod events;
+mod only_objects;
 mod problem;
 mod queries;
 mod upkeep;
+mod whole;
 
 pub use collections::{
     CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
@@ -20,6 +22,7 @@ pub use documents::{
     Wait, WaitQuery,
 };
 pub use events::IngestEvent;
+pub(crate) use only_objects::Object;
 pub use problem::ProblemBody;
 pub use queries::{ContextQuery, SearchQuery};
 pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Welcome};

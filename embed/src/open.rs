@@ -46,3 +46,48 @@ fn open_neural(model: &str, path: &Path) -> Result<Box<dyn Embedder>, EmbedError
     }
     Err(EmbedError::UnknownModel { model })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(model: &str) -> EmbedError {
+        match open(model) {
+            Err(error) => error,
+            Ok(_) => panic!("{model} was opened"),
+        }
+    }
+
+    #[test]
+    fn the_bundled_model_is_opened_by_its_name() {
+        let model = open(Bundled::NAME).expect("the bundled model is whole");
+        assert_eq!(model.contract().model, Bundled::NAME);
+    }
+
+    #[test]
+    fn what_is_neither_here_nor_a_name_on_a_hub_is_unknown() {
+        for model in ["", "no-such-model"] {
+            assert!(
+                matches!(error(model), EmbedError::UnknownModel { .. }),
+                "{model}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_model_is_not_asked_of_a_hub() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let error = error(file);
+        if cfg!(feature = "fastembed") {
+            assert!(
+                matches!(error, EmbedError::ModelFilesMissing { .. }),
+                "{error:?}"
+            );
+        } else {
+            assert!(
+                matches!(error, EmbedError::NoNeuralModels { .. }),
+                "{error:?}"
+            );
+        }
+    }
+}

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use cento_embed::{EmbedError, Embedder, open};
+use rayon::prelude::*;
 
 /// The last but one is longer than the model looks.
 fn texts() -> Vec<String> {
@@ -44,7 +45,7 @@ fn opened(file: &str) -> Option<Box<dyn Embedder>> {
     let path = folder()?.join(file);
     match open(path.to_str().unwrap()) {
         Ok(model) => Some(model),
-        Err(error @ EmbedError::RuntimeMissing { .. }) => {
+        Err(error @ (EmbedError::RuntimeMissing { .. } | EmbedError::RuntimeTooOld { .. })) => {
             eprintln!("SKIPPED: {error}");
             None
         }
@@ -97,4 +98,128 @@ fn vectors_are_those_of_the_runtime_alone() {
         let found = cosine(&vectors[0], vector);
         assert!((found - cosines[i]).abs() < 1e-5, "{i}: {found}");
     }
+}
+
+/// Sentences of one to sixty words, some equal.
+fn many(count: usize) -> Vec<String> {
+    let words = [
+        "refund", "antenna", "policy", "metal", "paid", "the", "account", "of", "shelf",
+    ];
+    (0..count)
+        .map(|i| {
+            let words = (0..1 + i * 37 % 60).map(|j| words[(i % 40 * 5 + j * j) % words.len()]);
+            words.collect::<Vec<_>>().join(" ")
+        })
+        .collect()
+}
+
+fn assert_equal(a: &[f32], b: &[f32], tolerance: f32) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        assert!((a - b).abs() <= tolerance, "{a} is not {b}");
+    }
+}
+
+#[test]
+fn a_text_has_the_same_vector_alone_and_in_a_batch() {
+    let Some(model) = model() else { return };
+    let texts = many(150);
+    let together = model.embed_documents(&texts).unwrap();
+    for (text, vector) in texts.iter().zip(&together) {
+        assert_equal(vector, &model.embed_query(text).unwrap(), 1e-4);
+        let length = cosine(vector, vector).sqrt();
+        assert!((length - 1.0).abs() < 1e-5, "{length}");
+    }
+}
+
+#[test]
+fn threads_share_a_model_and_get_their_own_vectors() {
+    let Some(model) = model() else { return };
+    let texts = many(60);
+    let alone = model.embed_documents(&texts).unwrap();
+    std::thread::scope(|scope| {
+        for part in 0..6 {
+            let (texts, alone) = (&texts, &alone);
+            scope.spawn(move || {
+                for i in (part..60).step_by(6) {
+                    assert_equal(&model.embed_query(&texts[i]).unwrap(), &alone[i], 1e-4);
+                }
+                let own: Vec<String> = texts.iter().rev().skip(part).cloned().collect();
+                for (i, vector) in model.embed_documents(&own).unwrap().iter().enumerate() {
+                    assert_equal(vector, &alone[59 - part - i], 1e-4);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn workers_of_one_pool_never_wait_for_themselves() {
+    let Some(model) = model() else { return };
+    let texts = many(5);
+    (0..48).into_par_iter().for_each(|i| {
+        if i % 3 == 0 {
+            model.embed_query(&texts[i % 5]).unwrap();
+        } else {
+            model.embed_documents(&texts).unwrap();
+        }
+    });
+}
+
+#[test]
+fn only_the_first_256_tokens_count() {
+    let Some(model) = model() else { return };
+    let embed = |text: String| model.embed_query(&text).unwrap();
+    // With the two special tokens, 254 words are looked at.
+    let whole = embed("word ".repeat(254));
+    assert_equal(&whole, &embed("word ".repeat(254) + "antenna"), 1e-6);
+    let changed = embed("word ".repeat(253) + "antenna");
+    assert!(cosine(&whole, &changed) < 0.9999);
+}
+
+#[test]
+fn related_texts_are_nearer_than_unrelated_ones() {
+    let Some(model) = model() else { return };
+    let vectors = model.embed_documents(&texts()).unwrap();
+    assert!(cosine(&vectors[0], &vectors[1]) > cosine(&vectors[0], &vectors[2]) + 0.3);
+}
+
+#[test]
+fn a_quantised_graph_is_named_by_its_file_and_is_another_model() {
+    let Some(quantised) = opened("model_quantized.onnx") else {
+        return;
+    };
+    let Some(model) = model() else { return };
+    assert!(
+        quantised
+            .contract()
+            .model
+            .ends_with("/model_quantized.onnx")
+    );
+    assert_ne!(
+        quantised.contract().fingerprint,
+        model.contract().fingerprint
+    );
+    let texts = many(40);
+    let full = model.embed_documents(&texts).unwrap();
+    let together = quantised.embed_documents(&texts).unwrap();
+    for ((text, full), vector) in texts.iter().zip(&full).zip(&together) {
+        assert!(cosine(full, vector) > 0.95, "{text}");
+        // It quantises by what is in a batch, so it is given one text at a time.
+        assert_equal(vector, &quantised.embed_query(text).unwrap(), 1e-6);
+    }
+}
+
+#[test]
+fn a_folder_and_its_graph_named_itself_are_one_model() {
+    let (Some(model), Some(named)) = (model(), opened("model.onnx")) else {
+        return;
+    };
+    assert_eq!(model.contract().fingerprint, named.contract().fingerprint);
+    let text = "The refund is paid to the original account.";
+    assert_equal(
+        &model.embed_query(text).unwrap(),
+        &named.embed_query(text).unwrap(),
+        1e-6,
+    );
 }

@@ -6,6 +6,7 @@ use cento_core::{
 use cento_embed::Embedder;
 use cento_index::View;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::candidates::{Candidate, Candidates, Wanted};
 use crate::{Fusion, LegScore, Legs, Query, RetrieveError};
@@ -43,6 +44,8 @@ pub struct SearchHit {
     pub title: String,
     /// Where the document came from.
     pub source: Option<String>,
+    /// The document's fields, flat: `author.name` is one field.
+    pub metadata: Map<String, Value>,
     /// The headings above it, outermost first.
     pub heading_path: Vec<String>,
     /// Its bytes in the document's canonical text.
@@ -172,6 +175,7 @@ fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {
                 document: chunk.document.id.clone(),
                 title: chunk.document.title.clone(),
                 source: chunk.document.source.clone(),
+                metadata: chunk.document.metadata.to_json(),
                 heading_path: chunk.heading_path.clone(),
                 span: chunk.span,
                 line: chunk.line,

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::body::read_whole;
 use crate::Problem;
 use crate::state::AppState;
+use crate::types::Object;
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -30,9 +31,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     }
 }
 
-/// Reads JSON; what is wrong is told with its line and column.
+/// Reads a JSON object; what is wrong is told with its line and column.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    let read = serde_json::from_slice(bytes).map(|Object(value)| value);
+    read.map_err(|error| {
         if error.is_data() {
             Problem::new(
                 "invalid_request",

@@ -6,6 +6,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use cento_core::CollectionName;
 
 use crate::Problem;
+use crate::Service;
 use crate::cpu_pool::Lane;
 use crate::http::extract::{InCollection, Json};
 use crate::state::AppState;
@@ -17,9 +18,7 @@ use crate::types::{CollectionInfo, CollectionList, NewCollection};
     responses((status = 200, description = "The collections, by name.", body = CollectionList)),
 )]
 pub(crate) async fn list(State(app): State<AppState>) -> Result<Answer<CollectionList>, Problem> {
-    let list = app
-        .work(Lane::Query, |service| service.collections())
-        .await?;
+    let list = app.work(Lane::Query, Service::collections).await?;
     Ok(Answer(list))
 }
 

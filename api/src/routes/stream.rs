@@ -27,7 +27,7 @@ use crate::http::body::{StreamEnd, StreamReader};
 use crate::http::observe::RequestId;
 use crate::http::respond::told;
 use crate::metrics::Metrics;
-use crate::service::Service;
+use crate::service::{Opened, Service};
 use crate::state::AppState;
 use crate::types::{IngestEvent, Wait};
 
@@ -43,8 +43,8 @@ pub(super) async fn ingest(
 ) -> Result<Response, Problem> {
     let admission = app.admit(Lane::Stream).await?;
     // What is wrong with the collection is told by the status, not by an event.
-    let checked = name.clone();
-    app.work(Lane::Query, move |service| service.check(&checked))
+    let opened = app
+        .work(Lane::Query, move |service| service.opened(&name))
         .await?;
     let id = request.extensions().get::<RequestId>();
     let request_id = id.map_or(String::new(), |id| id.0.clone());
@@ -53,7 +53,7 @@ pub(super) async fn ingest(
     let (sender, events) = mpsc::channel(EVENTS);
     let stop = StopOnDrop::default();
     let work = Work {
-        name,
+        opened,
         wait,
         max_document_bytes: app.config.max_document_bytes,
         end: reader.end(),
@@ -87,7 +87,7 @@ pub(super) async fn ingest(
 
 /// An ingestion that is ready to run.
 struct Work {
-    name: CollectionName,
+    opened: Opened,
     wait: Wait,
     max_document_bytes: u64,
     reader: StreamReader,
@@ -105,7 +105,7 @@ struct Events {
 impl Work {
     fn run(self, service: &Service, metrics: &Metrics) {
         let Self {
-            name,
+            opened,
             wait,
             max_document_bytes,
             reader,
@@ -126,18 +126,19 @@ impl Work {
         let source = Source::Records {
             reader: Box::new(reader),
         };
-        let result = service.ingest(&name, vec![source], &options, &mut |event| match event {
-            Event::Committed { ids, sequence } => tell(&IngestEvent::Committed {
-                documents: ids.to_vec(),
-                sequence,
-            }),
-            // The stream itself broke off, which is told at the end.
-            Event::Failed(failure) if failure.code == ProblemCode::Unreadable => {}
-            Event::Failed(failure) => tell(&IngestEvent::Failed {
-                failure: failure.clone(),
-            }),
-            _ => {}
-        });
+        let result =
+            service.ingest_into(&opened, vec![source], &options, &mut |event| match event {
+                Event::Committed { ids, sequence } => tell(&IngestEvent::Committed {
+                    documents: ids.to_vec(),
+                    sequence,
+                }),
+                // The stream itself broke off, which is told at the end.
+                Event::Failed(failure) if failure.code == ProblemCode::Unreadable => {}
+                Event::Failed(failure) => tell(&IngestEvent::Failed {
+                    failure: failure.clone(),
+                }),
+                _ => {}
+            });
         let problem = match result {
             Err(problem) => problem,
             Ok(report) => match end.problem() {

@@ -76,14 +76,6 @@ impl Service {
         Ok(info(name, &*self.engine(name)?))
     }
 
-    /// Whether a collection can be used: it is there, and so is its model.
-    ///
-    /// # Errors
-    /// `unknown_collection`, `model_mismatch`, and errors of opening.
-    pub fn check(&self, name: &CollectionName) -> Result<(), Problem> {
-        self.opened(name).map(|_| ())
-    }
-
     /// Deletes a collection and everything in it.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use cento_index::{IndexError, PatchOutcome, StoredDocument, StoredOutline};
 use cento_ingest::{Event, Failure, Options, Report, Source, ingest};
 use serde_json::{Map, Value};
 
-use super::Service;
+use super::{Opened, Service};
 use crate::Problem;
 use crate::types::{
     ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentPage, DocumentSummary,
@@ -27,9 +27,19 @@ impl Service {
         options: &Options<'_>,
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Report, Problem> {
-        let opened = self.opened(name)?;
+        self.ingest_into(&self.opened(name)?, sources, options, progress)
+    }
+
+    /// The same for a collection that is held already.
+    pub(crate) fn ingest_into(
+        &self,
+        opened: &Opened,
+        sources: Vec<Source>,
+        options: &Options<'_>,
+        progress: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Report, Problem> {
         // Noted first, so that what is committed is found even if it fails.
-        self.note_written(name);
+        self.note_written(&opened.name);
         let result = ingest(
             &opened.engine,
             &*opened.embedder,
@@ -37,7 +47,7 @@ impl Service {
             options,
             progress,
         );
-        self.note_written(name);
+        self.note_written(&opened.name);
         Ok(result?)
     }
 

@@ -2,8 +2,8 @@
 
 use cento_core::{CollectionName, Filter};
 use cento_retrieve::{
-    ContextRequest, ContextResponse, LEG_DEPTH, SearchRequest, SearchResponse, Tokenizer, context,
-    search,
+    ContextRequest, ContextResponse, LEG_DEPTH, RetrieveError, SearchRequest, SearchResponse,
+    Tokenizer, context, search,
 };
 use serde_json::Value;
 
@@ -45,7 +45,15 @@ impl Service {
     /// As [`Service::search`], and `unknown_tokenizer`.
     pub fn context(&self, asked: &ContextQuery) -> Result<ContextResponse, Problem> {
         let name = asked.tokenizer.as_deref().unwrap_or(Tokenizer::DEFAULT);
-        self.context_counted_by(&Tokenizer::named(name)?, asked)
+        let tokenizer = Tokenizer::named(name).map_err(|error| match error {
+            // Its own words offer a path, which nobody else may name here.
+            RetrieveError::UnknownTokenizer { name, known } => {
+                let detail = format!("no tokenizer is called '{name}'; there is: {known}");
+                Problem::new("unknown_tokenizer", 400, detail)
+            }
+            other => other.into(),
+        })?;
+        self.context_counted_by(&tokenizer, asked)
     }
 
     /// The same, counted by a tokenizer of the caller's own, whatever the

@@ -2,7 +2,7 @@
 
 use cento_core::{ByteSpan, ChunkId, DocumentId, Sequence};
 use cento_ingest::ProblemCode;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
@@ -58,6 +58,7 @@ impl PageQuery {
 pub struct PutDocuments {
     /// The documents. One with the id of a document that is there replaces it
     /// as a whole.
+    #[serde(deserialize_with = "super::only_objects::list")]
     pub documents: Vec<DocumentInput>,
 }
 
@@ -197,15 +198,31 @@ pub struct ChunkInfo {
 /// Documents to be deleted: either `ids` or a `filter`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"ids": ["guide/refunds.md"]}))]
+#[schema(min_properties = 1, max_properties = 1, example = json!({"ids": ["guide/refunds.md"]}))]
 pub struct DeleteDocuments {
     /// The documents with these ids.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "not_null"
+    )]
+    #[schema(value_type = Vec<DocumentId>, required = false)]
     pub ids: Option<Vec<DocumentId>>,
     /// All documents that pass this filter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<cento_core::Filter>)]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "not_null"
+    )]
+    #[schema(value_type = cento_core::Filter, required = false)]
     pub filter: Option<Value>,
+}
+
+/// Reads what is given; null is not nothing where documents are deleted.
+fn not_null<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// What was deleted.

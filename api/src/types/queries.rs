@@ -27,7 +27,10 @@ pub struct SearchQuery {
     #[serde(default)]
     pub fusion: Fusion,
     /// The most answers. It only cuts: the ranking does not depend on it.
-    #[serde(default = "SearchQuery::default_limit")]
+    #[serde(
+        default = "SearchQuery::default_limit",
+        deserialize_with = "super::whole::number"
+    )]
     #[schema(minimum = 1, maximum = 200, default = 10)]
     pub limit: usize,
 }
@@ -73,6 +76,7 @@ pub struct ContextQuery {
     #[serde(default)]
     pub fusion: Fusion,
     /// The most tokens of the whole rendered context.
+    #[serde(deserialize_with = "super::whole::budget")]
     pub max_tokens: TokenBudget,
     /// What counts them: `o200k` (GPT-4o and later) unless `cl100k` (GPT-4,
     /// GPT-3.5) is named.

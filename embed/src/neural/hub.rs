@@ -127,7 +127,9 @@ impl Hub {
         };
         Ok(Self {
             endpoint: variable("HF_ENDPOINT").map(|at| at.trim_end_matches('/').to_owned()),
-            token: variable("HF_TOKEN").or_else(|| Cache::new(cache.clone()).token()),
+            token: variable("HF_TOKEN")
+                .map(|token| token.trim().to_owned())
+                .or_else(|| Cache::new(cache.clone()).token()),
             cache,
             offline: set("HF_HUB_OFFLINE"),
             patience: PATIENCE,
@@ -355,9 +357,10 @@ impl Fetching<'_> {
         };
         match error {
             ApiError::RequestError(error) => match *error {
-                ureq::Error::StatusCode(404) => {
-                    self.not_found("there is no such model, revision or file".to_owned())
-                }
+                ureq::Error::StatusCode(404) => self.not_found(
+                    "there is no such model, revision or file; nor is there such a folder here"
+                        .to_owned(),
+                ),
                 // A hub does not tell who may not see a model whether it is there.
                 ureq::Error::StatusCode(status @ (401 | 403)) => EmbedError::HubForbidden {
                     endpoint: self.hub.address(),

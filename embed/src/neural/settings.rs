@@ -453,7 +453,7 @@ mod tests {
         );
         let bge = (
             "config.json",
-            r#"{"_name_or_path": "/root/.cache/BAAI_bge-small-en/"}"#,
+            r#"{"_name_or_path": "/home/me/.cache/BAAI_bge-small-en/"}"#,
         );
         let settings = settings_of(&[e5]);
         assert_eq!(

@@ -1,0 +1,189 @@
+"""How well does cento find, on every judged set of the shared folder?
+
+    cargo build --release
+    python3 -m venv WORK/venv && WORK/venv/bin/pip install -r benches/peers/requirements.txt
+    CENTO_SHARED=DIR WORK/venv/bin/python benches/quality.py --work WORK
+
+Runs `cento eval` for each set, model, way of cutting and fusion, asks the usual
+pipelines (benches/peers) for their passages on the sets that are judged by
+spans, and writes the tables of docs/evaluation.md. Every answer is kept in WORK
+and not asked for again, so that the command can be ended and started anew; a
+new binary, model or set wants a new WORK.
+
+Neural rows need ONNX Runtime: the one that requirements.txt installs is found.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+PAGE = ROOT / "docs" / "evaluation.md"
+
+# name, split, further arguments
+BEIR = [
+    ("scifact", "test", []),
+    ("cisi", "test", []),
+    ("cosqa-search", "test", []),
+    ("2wiki-500", "test", []),
+    ("clapnq-dev", "test", []),
+    ("climate-fever-sentences", "test", []),
+    ("vaswani-npl", "test", []),
+    ("locomo10-turns", "test", ["--filter-by", "metadata.conversation"]),
+    ("xquad-en", "test", []),
+    ("xquad-de", "test", []),
+    ("xquad-zh", "test", []),
+    ("drcd-dev", "test", []),
+]
+STATIC = "cento-static-en-v1"
+SYSTEMS = ["langchain-1000-200", "langchain-400-0", "llamaindex-1024-200"]
+PEER_LEGS = ["chroma", "bm25", "rrf"]
+BUDGETS = [500, 1000, 2000, 4000]
+
+
+class Bench:
+    def __init__(self, cento, shared, model, work):
+        self.cento, self.shared, self.model, self.work = cento, shared, model, work
+        (work / "results").mkdir(parents=True, exist_ok=True)
+
+    def run(self, name, *args):
+        """The JSON that a command prints, asked for once."""
+        kept = self.work / "results" / f"{name}.json"
+        if not kept.exists():
+            print(f"… {name}", flush=True)
+            command = [str(self.cento), "--json", "eval", *map(str, args)]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                sys.exit(f"{' '.join(command)}\n{done.stderr}")
+            kept.write_text(done.stdout)
+        return json.loads(kept.read_text())
+
+    def eval_run(self, label, dataset, embedder, chunking, legs, fusion, *more):
+        args = ["run", "--dataset", dataset, "--chunking", chunking, "--legs", legs]
+        args += ["--embedder", self.model if embedder == "minilm" else STATIC]
+        args += ["--index", self.work / "index" / f"{label}-{embedder}-{chunking}"]
+        if legs == "hybrid":
+            args += ["--fusion", fusion]
+        name = f"{label}-{embedder}-{chunking}-{legs}-{fusion}"
+        return self.run(name, *args, *more)
+
+
+ROWS = [
+    ("BM25", "static", "lexical", "-"),
+    ("static", "static", "dense", "-"),
+    ("MiniLM", "minilm", "dense", "-"),
+    ("static, rrf", "static", "hybrid", "rrf"),
+    ("static, convex", "static", "hybrid", "convex"),
+    ("static, absolute", "static", "hybrid", "absolute"),
+    ("MiniLM, rrf", "minilm", "hybrid", "rrf"),
+    ("MiniLM, convex", "minilm", "hybrid", "convex"),
+    ("MiniLM, absolute", "minilm", "hybrid", "absolute"),
+]
+
+
+def short(value):
+    return f"{value:.3f}".lstrip("0") if value < 1 else f"{value:.3f}"
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+def documents_table(bench, chunking):
+    rows = []
+    for name, split, more in BEIR:
+        dataset = bench.shared / "datasets" / "beir" / name
+        row, judged, found = [], 0, 0
+        for _, embedder, legs, fusion in ROWS:
+            told = bench.eval_run(
+                name, dataset, embedder, chunking, legs, fusion, "--split", split, *more
+            )
+            measures = told["documents"]["measures"]
+            judged, found = told["documents"]["judged"], told["corpus"]["documents"]
+            row.append(f"{short(measures['nDCG@10'])} / {short(measures['recall@100'])}")
+        rows.append([f"{name} ({found:,}, {judged:,})", *row])
+    return table(["set (documents, queries)", *(row[0] for row in ROWS)], rows)
+
+
+def recalls(told):
+    by_budget = {row["budget"]: row for row in told["contexts"]}
+    return [short(by_budget[budget]["evidence_recall"]) for budget in BUDGETS]
+
+
+def span_sets(bench):
+    yield "chunking-evaluation", bench.shared / "datasets" / "chunking-evaluation", []
+    yield "privacy_qa", bench.shared / "datasets" / "legalbench-rag", ["--split", "privacy_qa"]
+    yield "demo", ROOT / "data" / "demo", []
+
+
+def peers(bench, label, dataset, more):
+    """Rows of the usual pipelines."""
+    export, candidates = bench.work / "export" / label, bench.work / "candidates" / label
+    if not export.exists():
+        bench.run(f"{label}-export", "export", "--dataset", dataset, *more, "--out", export)
+    last = candidates / f"{SYSTEMS[-1]}-{PEER_LEGS[-1]}.jsonl"
+    if not last.exists():
+        script = [sys.executable, HERE / "peers" / "contexts.py", "--export", export]
+        script += ["--model", bench.model, "--out", candidates]
+        subprocess.run([str(part) for part in script], check=True)
+    for system in SYSTEMS:
+        for leg in PEER_LEGS:
+            name = f"{system}-{leg}"
+            args = ["contexts", "--dataset", dataset, *more]
+            args += ["--candidates", candidates / f"{name}.jsonl"]
+            yield name, bench.run(f"{label}-peer-{name}", *args)
+
+
+def contexts_tables(bench):
+    tables = []
+    for label, dataset, more in span_sets(bench):
+        rows, judged = [], 0
+        for name, embedder, legs, fusion in ROWS:
+            told = bench.eval_run(label, dataset, embedder, "default", legs, fusion, *more)
+            judged = told["contexts"][0]["judged"]
+            rows.append([f"cento: {name}", *recalls(told)])
+        for name, told in peers(bench, label, dataset, more):
+            rows.append([name, *recalls(told)])
+        head = [f"{label} ({judged} queries)", *(f"{budget:,}" for budget in BUDGETS)]
+        tables.append(table(head, rows))
+    return "\n\n".join(tables)
+
+
+def write(page, marker, text):
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    before, rest = page.split(begin, 1)
+    _, after = rest.split(end, 1)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cento", type=pathlib.Path, default=ROOT / "target/release/cento")
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    parser.add_argument("--model", type=pathlib.Path, help="a folder with all-MiniLM-L6-v2 in ONNX")
+    parser.add_argument("--only", choices=["none", "default", "contexts"], help="one table alone")
+    given = parser.parse_args()
+    shared = os.environ.get("CENTO_SHARED") or ROOT.parent / "shared"
+    shared = pathlib.Path(shared).resolve()
+    model = given.model or shared / "models" / "all-MiniLM-L6-v2"
+    os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
+    bench = Bench(given.cento, shared, model, given.work.resolve())
+    page = PAGE.read_text()
+    if given.only in (None, "contexts"):
+        page = write(page, "contexts", contexts_tables(bench))
+    if given.only in (None, "none"):
+        page = write(page, "documents, chunking none", documents_table(bench, "none"))
+    if given.only in (None, "default"):
+        page = write(page, "documents, default chunking", documents_table(bench, "default"))
+    PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
