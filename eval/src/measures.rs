@@ -104,7 +104,7 @@ impl Measure {
                 sum / ratio(relevant, 1)
             }
             Kind::Mrr => {
-                let first = cut.iter().position(|grade| is_relevant(grade));
+                let first = cut.iter().position(is_relevant);
                 first.map_or(0.0, |place| ratio(1, place + 1))
             }
             Kind::Recall => ratio(found(), relevant),

@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! BEIR: a header, then tab-separated      TREC: no header, white space or tabs
-//! query-id	corpus-id	score                 1 0 doc-a 1
-//! 1	doc-a	1                                 1 0 doc-b 0
+//! query-id ⇥ corpus-id ⇥ score              1 0 doc-a 1
+//! 1 ⇥ doc-a ⇥ 1                             1 0 doc-b 0
 //! ```
 //!
 //! Grades are whole numbers. A document is relevant from grade 1; 0 and below
