@@ -10,6 +10,7 @@
 //! a run's moments.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "it prints its seed and figures")]
 
 mod server;
 #[path = "../serve/server.rs"]

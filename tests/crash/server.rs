@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use cento_embed::Bundled;
 use serde_json::{Value, json};
+use ureq::Agent;
 
-use crate::serving::{Server, agent};
+use crate::serving::Server;
 use crate::{DOCUMENTS, Moments, check_round, line, open, seed, setting};
 
 /// How many clients stream at once.
@@ -21,6 +22,16 @@ const CLIENTS: usize = 4;
 /// How many documents a request has: few, so that a round is killed between
 /// and within requests.
 const REQUEST: usize = 75;
+
+/// A client that takes every status as an answer.
+fn agent() -> Agent {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .proxy(None)
+        .timeout_global(Some(Duration::from_secs(60)))
+        .build()
+        .new_agent()
+}
 
 /// Streams this client's share of a round's documents; returns the ids that
 /// were acknowledged.
@@ -61,8 +72,8 @@ fn stream(url: &str, client: usize, round: u64, stop: &AtomicBool) -> HashSet<St
 }
 
 /// One round; without a limit it runs to its end. Returns the acknowledged ids
-/// and whether it was killed before.
-fn round(data: &Path, number: u64, wait: Option<Duration>) -> (HashSet<String>, bool) {
+/// and how long the clients streamed.
+fn round(data: &Path, number: u64, wait: Option<Duration>) -> (HashSet<String>, Duration) {
     let mut server = Server::start(data);
     let answer = agent()
         .post(format!("{}/v1/collections", server.url))
@@ -71,6 +82,7 @@ fn round(data: &Path, number: u64, wait: Option<Duration>) -> (HashSet<String>, 
     assert!([201, 409].contains(&answer.status().as_u16()), "{answer:?}");
     let stop = AtomicBool::new(false);
     let url = server.url.clone();
+    let begun = Instant::now();
     std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
@@ -87,8 +99,11 @@ fn round(data: &Path, number: u64, wait: Option<Duration>) -> (HashSet<String>, 
             .into_iter()
             .flat_map(|client| client.join().unwrap())
             .collect();
-        let killed = acknowledged.len() < DOCUMENTS;
-        (acknowledged, killed)
+        let streamed = begun.elapsed();
+        if wait.is_none() {
+            assert!(server.terminate(), "it ends in order");
+        }
+        (acknowledged, streamed)
     })
 }
 
@@ -99,15 +114,15 @@ fn what_a_server_acknowledged_survives_kill_9() {
     let embedder = Bundled::new().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let begun = Instant::now();
-    let (all, killed) = round(&data, 0, None);
-    let whole = begun.elapsed();
-    assert!(!killed && all.len() == DOCUMENTS);
+    // How long a whole round takes, so that the moments cover all of it.
+    let (all, whole) = round(&data, 0, None);
+    assert_eq!(all.len(), DOCUMENTS);
     let mut versions = vec![0; DOCUMENTS];
     let (mut kills, mut acknowledged_in_killed) = (0, 0);
     for number in 1..=rounds {
         let wait = Duration::from_micros(moments.below(whole.as_micros() as u64));
-        let (acknowledged, killed) = round(&data, number, Some(wait));
+        let (acknowledged, _) = round(&data, number, Some(wait));
+        let killed = acknowledged.len() < DOCUMENTS;
         kills += u64::from(killed);
         acknowledged_in_killed += if killed { acknowledged.len() } else { 0 };
         let (_store, engine) = open(&data).expect("the collection is there");

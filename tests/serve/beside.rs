@@ -86,7 +86,7 @@ fn a_server_answers_every_command_as_its_directory_would() {
     let dir = tempfile::tempdir().unwrap();
     let here = dir.path().join("here");
     let there = dir.path().join("there");
-    let server = Server::start(&there);
+    let mut server = Server::start(&there);
     let corpus = corpus();
     let corpus = corpus.to_str().unwrap();
     let here = ["--json", "--data", here.to_str().unwrap()];
@@ -193,7 +193,7 @@ fn errors_are_the_same_through_a_server() {
 #[test]
 fn the_demo_can_be_served() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cento"));
-    let server = Server::of(command.args(["demo", "--serve", "--bind", "127.0.0.1:0"]));
+    let mut server = Server::of(command.args(["demo", "--serve", "--bind", "127.0.0.1:0"]));
     let found = json(
         &["--json", "--url", &server.url],
         &["search", "-c", "handbook", "E-17", "-n", "3"],

@@ -3,9 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-
-use ureq::Agent;
 
 /// A running server; it is killed when this is dropped.
 pub(crate) struct Server {
@@ -40,11 +37,6 @@ impl Server {
         Self { child, url }
     }
 
-    /// Its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Kills it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -52,8 +44,10 @@ impl Server {
     }
 
     /// Asks it to end, and says whether it ended well.
-    pub(crate) fn terminate(mut self) -> bool {
-        let sent = Command::new("kill").arg(self.id().to_string()).status();
+    pub(crate) fn terminate(&mut self) -> bool {
+        let sent = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         assert!(sent.unwrap().success());
         self.child.wait().unwrap().success()
     }
@@ -63,14 +57,4 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A client that takes every status as an answer.
-pub(crate) fn agent() -> Agent {
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .proxy(None)
-        .timeout_global(Some(Duration::from_secs(60)))
-        .build()
-        .new_agent()
 }

@@ -51,6 +51,9 @@ pub(super) async fn ingest(
     let idle = app.config.idle_timeout;
     let reader = StreamReader::new(request.into_body(), idle, app.ending.clone());
     let (sender, events) = mpsc::channel(EVENTS);
+    // Held until the place in the lane is free again: a client that has read
+    // this answer to its end is not turned away for it.
+    let open = sender.clone();
     let stop = StopOnDrop::default();
     let work = Work {
         opened,
@@ -77,6 +80,7 @@ pub(super) async fn ingest(
         if let Err(problem) = ran {
             tracing::error!(%problem, "a stream could not be taken in");
         }
+        drop(open);
     });
     let body = Body::new(EventBody {
         events,

@@ -43,7 +43,7 @@ pub(super) fn ingest(
         bytes: records.bytes(),
     });
     let mut batch = Batch::default();
-    while let Some(record) = records.next() {
+    for record in records.by_ref() {
         if options.stop.load(Ordering::Relaxed) {
             sender.report.interrupted = true;
             break;
