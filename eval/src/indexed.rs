@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cento_core::CollectionName;
 use cento_embed::Embedder;
-use cento_index::{Store, View};
+use cento_index::{Engine, Store, View};
 use cento_ingest::{Chunking, Event, Options, Report, collection_settings, ingest};
 use serde::Serialize;
 
@@ -51,16 +51,29 @@ pub fn index(
     dir: &Path,
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Indexed, EvalError> {
-    let sources = dataset.sources(filter_by)?;
     let store = Store::open(dir)?;
     let settings = collection_settings(&*embedder, chunking);
     let name = name(dataset, &settings.embedder, chunking, filter_by)?;
-    let engine = if store.collections()?.contains(&name) {
+    let mut fill = |engine: &Engine| -> Result<Report, EvalError> {
+        let sources = dataset.sources(filter_by)?;
+        let options = Options::default();
+        Ok(ingest(engine, &*embedder, sources, &options, progress)?)
+    };
+    let mut engine = if store.collections()?.contains(&name) {
         store.collection(&name)?
     } else {
         store.create(&name, &settings)?
     };
-    let report = ingest(&engine, &*embedder, sources, &Options::default(), progress)?;
+    let mut report = fill(&engine)?;
+    // Another version of cento made other documents of the same files. BM25
+    // counts replaced documents until their segments are merged, so that a
+    // figure would depend on what stood here before.
+    if report.replaced > 0 {
+        drop(engine);
+        store.delete(&name)?;
+        engine = store.create(&name, &settings)?;
+        report = fill(&engine)?;
+    }
     let empty = check(&report)? + dataset.empty_documents() as u64;
     engine.checkpoint()?;
     let view = engine.view();
