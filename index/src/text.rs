@@ -210,7 +210,7 @@ pub(crate) struct Information(pub(crate) f32);
 
 impl TextView {
     /// The `depth` best allowed chunks by BM25, ties by chunk number, and the
-    /// summed idf of the query's distinct terms.
+    /// summed idf of the query's terms.
     pub(crate) fn best(
         &self,
         text: &str,
@@ -284,14 +284,14 @@ impl TextView {
         Ok(numbers)
     }
 
-    fn terms(&self, text: &str) -> Vec<String> {
+    fn terms(&self, text: &str) -> Vec<(String, u32)> {
         let mut analyzer = self.analyzer.lock().unwrap_or_else(PoisonError::into_inner);
         analyzer::terms(&mut analyzer, text)
     }
 
     /// Σ ln(1 + (N - n + 0.5) / (n + 0.5)), the idf of BM25 as tantivy and
     /// Lucene have it, over the body; a term that no chunk has counts most.
-    fn information(&self, terms: &[String]) -> Result<Information, IndexError> {
+    fn information(&self, terms: &[(String, u32)]) -> Result<Information, IndexError> {
         let documents: u64 = self
             .searcher
             .segment_readers()
@@ -299,24 +299,28 @@ impl TextView {
             .map(|segment| u64::from(segment.max_doc()))
             .sum();
         let mut sum = 0.0;
-        for term in terms {
+        for (term, times) in terms {
             let term = Term::from_field_text(self.fields.body, term);
             let with_term = self.searcher.doc_freq(&term).map_err(failed)?;
             let without = documents.saturating_sub(with_term) as f32;
-            sum += (1.0 + (without + 0.5) / (with_term as f32 + 0.5)).ln();
+            let idf = (1.0 + (without + 0.5) / (with_term as f32 + 0.5)).ln();
+            sum += *times as f32 * idf;
         }
         Ok(Information(sum))
     }
 
-    fn words_query(&self, terms: &[String]) -> Box<dyn Query> {
+    /// A word that the query says twice counts twice, as in BM25 with a large
+    /// k3 and in Lucene: long questions repeat what they are about.
+    fn words_query(&self, terms: &[(String, u32)]) -> Box<dyn Query> {
         let weighed = [
             (self.fields.body, 1.0),
             (self.fields.title, TITLE_BOOST),
             (self.fields.headings, HEADINGS_BOOST),
         ];
         let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for text in terms {
+        for (text, times) in terms {
             for (field, boost) in weighed {
+                let boost = boost * *times as f32;
                 let term = Term::from_field_text(field, text);
                 let query: Box<dyn Query> =
                     Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs));

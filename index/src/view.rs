@@ -47,7 +47,7 @@ pub struct Counts {
 pub struct LexicalHits {
     /// Best first; ties by ChunkNo. A chunk that shares no term is absent.
     pub hits: Vec<(ChunkNo, Bm25Score)>,
-    /// The sum of the idf of the query's distinct terms, unseen ones included: how much information the
+    /// The sum of the idf of the query's terms, unseen ones included: how much information the
     /// query carries. 0 for a query without a term.
     pub information: f32,
 }

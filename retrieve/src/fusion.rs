@@ -38,7 +38,7 @@ pub enum Fusion {
     /// to the range.
     Convex,
     /// Nothing is rescaled by query: w · cosine + BM25 ÷ (2.2 · Σ idf of the
-    /// query's distinct terms, those that no document has included), with the
+    /// query's terms, those that no document has included), with the
     /// model's own weight w ([`cento_embed::Contract::cosine_weight`]). The
     /// second part is *lexical coverage*: the share of the query's information
     /// that the text holds, from 0 to about 1 (fields beside the text can lift
@@ -99,7 +99,7 @@ impl Fusion {
 /// candidates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
-    /// The sum of the idf of the query's distinct terms.
+    /// The sum of the idf of the query's terms.
     pub(crate) information: f32,
     /// What the model's cosine is worth beside lexical coverage.
     pub(crate) cosine_weight: f32,

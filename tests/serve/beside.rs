@@ -75,7 +75,10 @@ fn assert_same(found: &Value, expected: &Value, at: &str) {
         // another order differs in its last bit.
         (Value::Number(found), Value::Number(expected)) if found.is_f64() => {
             let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
-            assert!((found - expected).abs() < 1e-6, "{at}: {found}, {expected}");
+            assert!(
+                (found - expected).abs() < 1e-6 * (1.0 + expected.abs()),
+                "{at}: {found}, {expected}"
+            );
         }
         _ => assert_eq!(found, expected, "{at}"),
     }

@@ -32,13 +32,16 @@ pub(super) fn analyzer() -> TextAnalyzer {
     }
 }
 
-/// The distinct terms of a query, in order of first appearance.
-pub(super) fn terms(analyzer: &mut TextAnalyzer, text: &str) -> Vec<String> {
-    let mut terms: Vec<String> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
+/// The distinct terms of a query, in order of first appearance, each with how
+/// often it stands there.
+pub(super) fn terms(analyzer: &mut TextAnalyzer, text: &str) -> Vec<(String, u32)> {
+    let mut terms: Vec<(String, u32)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
     analyzer.token_stream(text).process(&mut |token| {
-        if seen.insert(token.text.clone()) {
-            terms.push(token.text.clone());
+        let place = *places.entry(token.text.clone()).or_insert(terms.len());
+        match terms.get_mut(place) {
+            Some((_, times)) => *times += 1,
+            None => terms.push((token.text.clone(), 1)),
         }
     });
     terms
@@ -158,7 +161,14 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Vec<String> {
-        terms(&mut analyzer(), text)
+        let terms = terms(&mut analyzer(), text);
+        terms.into_iter().map(|(term, _)| term).collect()
+    }
+
+    #[test]
+    fn a_querys_term_counts_as_often_as_it_is_said() {
+        let counted = terms(&mut analyzer(), "pump pumps and valve");
+        assert_eq!(counted, [("pump".to_owned(), 2), ("valv".to_owned(), 1)]);
     }
 
     #[test]
