@@ -104,7 +104,7 @@ def documents_table(bench, chunking, sets):
                 name, dataset, embedder, chunking, legs, fusion, "--split", split, *more
             )
             measures = told["documents"]["measures"]
-            judged, found = told["documents"]["judged"], told["corpus"]["documents"]
+            judged, found = told["documents"]["with_relevant"], told["corpus"]["documents"]
             row.append(f"{short(measures['nDCG@10'])} / {short(measures['recall@100'])}")
         rows.append([f"{name} ({found:,}, {judged:,})", *row])
     return table(["set (documents, queries)", *(row[0] for row in ROWS)], rows)
