@@ -77,37 +77,34 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::time::Duration;
+    use std::sync::mpsc;
 
     #[test]
     fn a_query_goes_before_batches_that_wait() {
-        let session = Shared::new(());
-        let (batches, asked) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let (begun, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let session = Shared::new(Vec::new());
+        let (running, is_running) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..60 {
-                    session.with(For::Documents, |()| {
-                        batches.fetch_add(1, Ordering::SeqCst);
-                        std::thread::sleep(Duration::from_millis(5));
-                    });
-                }
-            });
-            scope.spawn(|| {
-                while batches.load(Ordering::SeqCst) < 3 {
-                    std::thread::yield_now();
-                }
-                asked.store(true, Ordering::SeqCst);
-                begun.store(batches.load(Ordering::SeqCst), Ordering::SeqCst);
-                session.with(For::Query, |()| {
-                    answered.store(batches.load(Ordering::SeqCst), Ordering::SeqCst);
+            let session = &session;
+            scope.spawn(move || {
+                session.with(For::Documents, |order| {
+                    order.push("a batch that runs");
+                    let _ = running.send(());
+                    let _ = is_released.recv();
                 });
+                session.with(For::Documents, |order| order.push("the next batch"));
             });
+            is_running.recv().expect("it runs");
+            scope.spawn(move || session.with(For::Documents, |order| order.push("the next batch")));
+            scope.spawn(move || session.with(For::Query, |order| order.push("the query")));
+            while *lock(&session.queries_waiting) == 0 {
+                std::thread::yield_now();
+            }
+            release.send(()).expect("it waits");
         });
-        let waited = answered.load(Ordering::SeqCst) - begun.load(Ordering::SeqCst);
-        assert!(waited <= 2, "{waited} batches went before");
-        assert_eq!(batches.load(Ordering::SeqCst), 60);
+        let order = session.session.into_inner().expect("not poisoned");
+        let next = "the next batch";
+        assert_eq!(order, ["a batch that runs", "the query", next, next]);
     }
 
     #[test]
