@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::IndexError;
 use crate::applied::Applied;
-use crate::files::{create_dir, remove_dir};
+use crate::disk::{create_dir, remove_dir};
 use crate::log::Position;
 
 /// Written to a fresh catalog; another value means another format.
@@ -330,7 +330,7 @@ impl Catalog {
     /// Asks sled to write what it holds in memory.
     pub(crate) fn flush(&self) -> Result<(), IndexError> {
         self.db.flush().map_err(failed)?;
-        crate::files::sync_dir(&self.dir)
+        crate::disk::sync_dir(&self.dir)
     }
 
     fn value<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, IndexError> {

@@ -18,7 +18,7 @@ use cento_core::{Chunk, ChunkNo, ContentHash, CoreError, Document, DocumentId, S
 use roaring::RoaringTreemap;
 
 use crate::catalog::{Catalog, Retired};
-use crate::files::remove_dir;
+use crate::disk::remove_dir;
 use crate::log::{Log, Position};
 use crate::log_record::{Change, Outline, Put, Record, join};
 use crate::projections::{Projections, Recovery, before_commit};

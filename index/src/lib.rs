@@ -10,10 +10,11 @@
 
 mod applied;
 mod catalog;
+mod disk;
 mod doctor;
 mod engine;
 mod error;
-mod files;
+mod fault;
 mod frames;
 mod log;
 mod log_record;

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::IndexError;
+use crate::disk::{create_dir, sync_dir};
 use crate::error::IoContext;
-use crate::files::{create_dir, sync_dir};
 use crate::frames::{self, FRAME_HEAD_BYTES, Format, Frame, HEADER_BYTES};
 use crate::log_record::split;
 

@@ -7,8 +7,8 @@ use cento_core::FieldTypes;
 use serde::{Deserialize, Serialize};
 
 use crate::IndexError;
+use crate::disk::write_atomically;
 use crate::error::IoContext;
-use crate::files::write_atomically;
 
 /// A collection's configuration, fixed at its creation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,8 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cento_core::CollectionName;
 
+use crate::disk::{create_dir, remove_dir, sync_dir, write_atomically};
 use crate::error::IoContext;
-use crate::files::{create_dir, remove_dir, sync_dir, write_atomically};
 use crate::{CollectionSettings, Engine, IndexError, settings};
 
 /// A data directory, owned by this process while it is open.

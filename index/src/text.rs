@@ -33,8 +33,8 @@ use tantivy::{
 
 use crate::IndexError;
 use crate::applied::Applied;
+use crate::disk::{create_dir, remove_dir};
 use crate::error::IoContext;
-use crate::files::{create_dir, remove_dir};
 use crate::log_record::Put;
 
 /// What a match in the title or a heading counts, against 1 in the body.

@@ -21,8 +21,8 @@ use roaring::RoaringTreemap;
 
 use crate::IndexError;
 use crate::applied::Applied;
+use crate::disk::{create_dir, remove_dir, sync_dir};
 use crate::error::IoContext;
-use crate::files::{create_dir, remove_dir, sync_dir};
 use crate::frames::{self, Format, Frame, HEADER_BYTES};
 use crate::log::Position;
 pub(crate) use block::{Block, keep_best};

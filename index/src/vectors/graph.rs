@@ -17,8 +17,8 @@ use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
 use crate::IndexError;
+use crate::disk::{create_dir, remove_dir, sync_dir, write_atomically};
 use crate::error::IoContext;
-use crate::files::{create_dir, remove_dir, sync_dir, write_atomically};
 
 /// Links a node keeps on the upper layers; twice as many on the lowest.
 const MAX_LINKS: usize = 16;

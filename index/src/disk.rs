@@ -1,0 +1,179 @@
+//! Through which door does everything of ours reach the disk, and what is
+//! there after a crash?
+//!
+//! Every file that this crate writes itself is written, synced, renamed and
+//! removed here; sled and tantivy have doors of their own. Nothing is durable
+//! before it has been synced: a file's bytes by [`DiskFile::sync_data`], its
+//! name by [`sync_dir`] of the directory that holds it.
+
+#![allow(dead_code, reason = "its callers come with the log's second format")]
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::IndexError;
+use crate::error::IoContext;
+
+/// An open file that knows its name.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile {
+    /// Creates a file, or empties the one that is there.
+    pub(crate) fn create(path: &Path) -> Result<Self, IndexError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        let file = options.open(path).on("cannot create", path)?;
+        Ok(Self::new(file, path))
+    }
+
+    /// Opens a file that is there, for reading and writing.
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        let file = options.open(path).on("cannot open", path)?;
+        Ok(Self::new(file, path))
+    }
+
+    /// Opens a file that will not be changed any more.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self, IndexError> {
+        let file = File::open(path).on("cannot open", path)?;
+        Ok(Self::new(file, path))
+    }
+
+    fn new(file: File, path: &Path) -> Self {
+        Self {
+            file,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Where it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length.
+    pub(crate) fn bytes(&self) -> Result<u64, IndexError> {
+        let metadata = self.file.metadata().on("cannot read", &self.path)?;
+        Ok(metadata.len())
+    }
+
+    /// Fills the buffer from an offset on.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), IndexError> {
+        self.file
+            .read_exact_at(buffer, offset)
+            .on("cannot read", &self.path)
+    }
+
+    /// Writes at an offset. Not durable before [`DiskFile::sync_data`].
+    pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), IndexError> {
+        self.file
+            .write_all_at(bytes, offset)
+            .on("cannot write to", &self.path)
+    }
+
+    /// Cuts or lengthens the file.
+    pub(crate) fn set_bytes(&self, bytes: u64) -> Result<(), IndexError> {
+        self.file
+            .set_len(bytes)
+            .on("cannot set the length of", &self.path)
+    }
+
+    /// Waits until every byte written so far, and the length, are on the disk.
+    pub(crate) fn sync_data(&self) -> Result<(), IndexError> {
+        self.file.sync_data().on("cannot sync", &self.path)
+    }
+}
+
+/// Makes a directory's entries durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), IndexError> {
+    File::open(dir)
+        .and_then(|handle| handle.sync_all())
+        .on("cannot sync the directory", dir)
+}
+
+/// Gives a file or a directory another name, replacing a file of that name.
+/// Durable after [`sync_dir`] of both parents.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), IndexError> {
+    fs::rename(from, to).on("cannot rename to", to)
+}
+
+/// Gives a file a second name. Durable after [`sync_dir`] of `to`'s parent.
+pub(crate) fn hard_link(from: &Path, to: &Path) -> Result<(), IndexError> {
+    fs::hard_link(from, to).on("cannot link to", to)
+}
+
+/// Reads a whole file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IndexError> {
+    fs::read(path).on("cannot read", path)
+}
+
+/// Writes a whole file: a temporary one beside it, synced, then renamed, and
+/// the name synced.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), IndexError> {
+    let temporary = path.with_extension("tmp");
+    let file = DiskFile::create(&temporary)?;
+    file.write_all_at(bytes, 0)?;
+    file.sync_data()?;
+    drop(file);
+    rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Creates a directory, with its parents, and makes every new entry durable.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), IndexError> {
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+        .take_while(|ancestor| !ancestor.is_dir())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    fs::create_dir_all(dir).on("cannot create the directory", dir)?;
+    for created in missing {
+        match created.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
+            Some(parent) => sync_dir(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// The paths of a directory's entries, in order of names; none if it is not
+/// there.
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.on("cannot list", dir)?,
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.on("cannot list", dir)?.path());
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Removes a file; one that is not there is no error.
+pub(crate) fn remove_file(path: &Path) -> Result<(), IndexError> {
+    unless_missing(fs::remove_file(path)).on("cannot remove", path)
+}
+
+/// Removes a directory and all in it; one that is not there is no error.
+pub(crate) fn remove_dir(dir: &Path) -> Result<(), IndexError> {
+    unless_missing(fs::remove_dir_all(dir)).on("cannot remove", dir)
+}
+
+fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
