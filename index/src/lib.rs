@@ -16,6 +16,7 @@ mod engine;
 mod error;
 mod fault;
 mod frames;
+mod group;
 mod log;
 mod log_record;
 mod projections;

@@ -1,0 +1,34 @@
+//! How do several writers share one sync?
+//!
+//! A sync costs the same for one write as for a hundred. So the writers that
+//! come while the disk is busy queue up; when it is free, the first of them
+//! commits for all of them, and hands the lead to the first one who came
+//! since. There is no thread of its own, and a lone writer commits at once.
+
+#![cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "the engine writes through it from the next step on"
+    )
+)]
+
+/// What the queue is made of.
+mod sync {
+    pub(super) use std::sync::mpsc::{RecvError, SyncSender, sync_channel};
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
+mod queue;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg_attr(
+    not(test),
+    expect(
+        unused_imports,
+        reason = "the engine writes through it from the next step on"
+    )
+)]
+pub(crate) use queue::{Abandoned, Group, GroupLimits, Waiting};
