@@ -13,7 +13,7 @@
     )
 )]
 
-/// What the queue is made of.
+/// What the queue is made of; the interleavings are checked with another one.
 mod sync {
     pub(super) use std::sync::mpsc::{RecvError, SyncSender, sync_channel};
     pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
@@ -21,6 +21,8 @@ mod sync {
 
 mod queue;
 
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod tests;
 
