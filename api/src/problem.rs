@@ -110,6 +110,9 @@ impl From<&IndexError> for Problem {
             E::CollectionInUse { .. } => new("collection_in_use", 409).retryable(),
             E::UnknownDocument { .. } => new("unknown_document", 404)
                 .with_help("`cento list --collection NAME` names the documents"),
+            E::GenerationChanged { .. } => new("generation_changed", 409)
+                .with_help("send it again; what was stored counts as unchanged")
+                .retryable(),
             E::NoDataDirectory { .. } => new("no_data_directory", 404).with_help(
                 "ingest something first, or say where the data is with --data or CENTO_DATA",
             ),

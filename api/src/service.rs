@@ -123,7 +123,7 @@ impl Service {
 
     pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
         let engine = self.engine(name)?;
-        let embedder = self.embedders.fitting(name, engine.settings())?;
+        let embedder = self.embedders.fitting(name, &engine.settings())?;
         Ok(Opened {
             name: name.clone(),
             engine,

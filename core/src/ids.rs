@@ -144,6 +144,21 @@ impl fmt::Display for Sequence {
     }
 }
 
+/// The number of a configuration (model, chunking) built over a collection's
+/// log, from 1. 0 stands for none.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = u32, example = 1))]
+pub struct GenerationNo(pub u32);
+
+impl fmt::Display for GenerationNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// A chunk's public id: `document#hash`, or `document#hash.n` for the n-th
 /// repetition of an equal text in the same document.
 ///

@@ -21,12 +21,12 @@ pub mod span;
 pub mod tokens;
 
 pub use chunk::Chunk;
-pub use document::Document;
+pub use document::{Document, TextKind};
 pub use error::CoreError;
 pub use fields::{FieldType, FieldTypes};
 pub use filter::{Comparison, FieldRef, Filter, Membership};
 pub use hash::{ContentHash, TextHash};
-pub use ids::{ChunkId, ChunkNo, CollectionName, DocumentId, Sequence};
+pub use ids::{ChunkId, ChunkNo, CollectionName, DocumentId, GenerationNo, Sequence};
 pub use metadata::{Metadata, MetadataValue, Scalar};
 pub use metadata_patch::MetadataPatch;
 pub use passage::Passage;

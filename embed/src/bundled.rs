@@ -28,6 +28,7 @@ impl Bundled {
             dimensions: model.dimensions(),
             max_tokens: None,
             cosine_weight: COSINE_WEIGHT,
+            is_quantised: true,
             query_prefix: String::new(),
             document_prefix: String::new(),
         };

@@ -30,6 +30,9 @@ pub struct Contract {
     /// two are added: 1 for a model whose cosines tell as much as the query's
     /// words, less for a weaker one. Tuned by model, never by collection.
     pub cosine_weight: f32,
+    /// Whether a byte a component, scaled by the largest, keeps all that its
+    /// vectors say. Otherwise they are kept as they are.
+    pub is_quantised: bool,
     /// Put in front of a query by the embedder itself.
     pub query_prefix: String,
     /// Put in front of a document by the embedder itself.

@@ -4,7 +4,7 @@
 
 use cento_embed::{Bundled, Embedder};
 use cento_eval::{Dataset, index};
-use cento_index::{NewDocument, Store};
+use cento_index::{Condition, NewDocument, Store};
 use cento_ingest::{Chunking, prepare};
 
 #[test]
@@ -50,8 +50,9 @@ fn documents_of_another_version_are_not_replaced_but_ingested_anew() {
             document: other.document,
             chunks: other.chunks,
             vectors,
+            condition: Condition::Always,
         };
-        engine.put(vec![new]).unwrap();
+        engine.put(engine.view().generation(), vec![new]).unwrap();
     }
     let counts_now = counts();
     assert_eq!((counts_now.unchanged, counts_now.documents), (0, 2));

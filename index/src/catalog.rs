@@ -4,8 +4,9 @@
 //! never the only copy of anything. Keys:
 //!
 //! ```text
-//! d | document id | 0 | sequence (big-endian)  → Some(first chunk) or None: deleted
+//! d | document id | 0 | sequence (big-endian)  → Standing
 //! c | first chunk number (big-endian)          → Version
+//! p | sequence of the put (big-endian)         → Pending
 //! m | state, m | format                        → one value each
 //! ```
 //!
@@ -23,12 +24,11 @@ use serde::{Deserialize, Serialize};
 use crate::IndexError;
 use crate::applied::Applied;
 use crate::disk::{create_dir, remove_dir};
-use crate::log::Position;
+use crate::log::Place;
+use crate::log_record::Layout;
 
 /// Written to a fresh catalog; another value means another format.
-const FORMAT: &str = "cento-catalog 1";
-/// sled's default of 1 GiB is meant for a database that is the main one.
-const CACHE_BYTES: u64 = 64 << 20;
+const FORMAT: &str = "cento-catalog 2";
 
 const STATE: &[u8] = b"mstate";
 const FORMAT_KEY: &[u8] = b"mformat";
@@ -45,11 +45,14 @@ pub(crate) struct State {
 /// One version of a document, as the log holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Version {
+    /// The write that made it: the put, or what was derived from it later.
     pub(crate) sequence: Sequence,
-    /// Where its put record begins.
-    pub(crate) record: Position,
-    /// Length of the encoded outline.
-    pub(crate) outline_bytes: u32,
+    /// Its put record.
+    pub(crate) document: Place,
+    /// The record that holds its chunks and vectors: the same one, or a later.
+    pub(crate) derived: Place,
+    /// Where the parts stand in these records.
+    pub(crate) layout: Layout,
     pub(crate) first_chunk: ChunkNo,
     pub(crate) chunks: u32,
     pub(crate) content_hash: ContentHash,
@@ -58,8 +61,32 @@ pub(crate) struct Version {
 impl Version {
     /// Whether a chunk belongs to it.
     pub(crate) fn holds(&self, number: ChunkNo) -> bool {
-        (self.first_chunk.0..self.first_chunk.0 + u64::from(self.chunks)).contains(&number.0)
+        self.numbers().contains(&number.0)
     }
+
+    /// The numbers of its chunks.
+    pub(crate) fn numbers(&self) -> std::ops::Range<u64> {
+        self.first_chunk.0..self.first_chunk.0 + u64::from(self.chunks)
+    }
+}
+
+/// What a write made of a document.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    /// It stands, and this is its first chunk.
+    Version(ChunkNo),
+    /// It was put for another generation, and this one has not derived it yet.
+    Pending,
+    Deleted,
+}
+
+/// A document that this generation has not derived yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pending {
+    pub(crate) id: DocumentId,
+    pub(crate) document: Place,
+    pub(crate) document_bytes: u32,
+    pub(crate) content_hash: ContentHash,
 }
 
 /// A version that the newest view does not show any more.
@@ -68,10 +95,16 @@ pub(crate) struct Retired {
     pub(crate) id: DocumentId,
     /// The write whose rows are to go.
     pub(crate) sequence: Sequence,
-    /// The version's first chunk; `None` for a deletion's mark.
-    pub(crate) first_chunk: Option<ChunkNo>,
+    pub(crate) standing: Standing,
     /// The write that retired it.
     pub(crate) by: Sequence,
+}
+
+/// What one write changes.
+pub(crate) enum Entry<'a> {
+    Version(&'a Version),
+    Pending(&'a Pending),
+    Deleted,
 }
 
 /// The catalog of one collection.
@@ -84,8 +117,8 @@ impl Catalog {
     /// Opens the catalog in `dir`. One that sled cannot open, or of another
     /// format, is thrown away, to be filled again from the log; says whether
     /// that was so.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, bool), IndexError> {
-        let opened = Self::try_open(dir).and_then(|catalog| {
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> Result<(Self, bool), IndexError> {
+        let opened = Self::try_open(dir, cache_bytes).and_then(|catalog| {
             catalog.check_format()?;
             Ok(catalog)
         });
@@ -93,14 +126,14 @@ impl Catalog {
             return Ok((catalog, false));
         }
         remove_dir(dir)?;
-        let catalog = Self::try_open(dir)?;
+        let catalog = Self::try_open(dir, cache_bytes)?;
         catalog.check_format()?;
         Ok((catalog, true))
     }
 
-    fn try_open(dir: &Path) -> Result<Self, IndexError> {
+    fn try_open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         create_dir(dir)?;
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES);
+        let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
         // sled panics on some damaged files instead of returning an error.
         let db = catch_unwind(AssertUnwindSafe(|| config.open()))
             .map_err(|_| failed("sled panicked while opening it"))?
@@ -135,34 +168,55 @@ impl Catalog {
         Ok(self.value(STATE)?.unwrap_or_default())
     }
 
-    /// Enters a new version of a document, in one atomic batch.
-    pub(crate) fn put(
+    /// Enters what a write made of a document, in one atomic batch. What was
+    /// pending of it until then is not any more.
+    pub(crate) fn enter(
         &self,
         id: &DocumentId,
-        version: &Version,
+        sequence: Sequence,
+        entry: &Entry<'_>,
         state: &State,
     ) -> Result<(), IndexError> {
         let mut batch = sled::Batch::default();
-        batch.insert(chunk_key(version.first_chunk).to_vec(), encode(version)?);
-        batch.insert(
-            document_key(id, version.sequence),
-            encode(&Some(version.first_chunk))?,
-        );
+        if let Some((before, Standing::Pending)) = self.newest(id, Sequence(u64::MAX))? {
+            batch.remove(pending_key(before).to_vec());
+        }
+        let standing = match entry {
+            Entry::Version(version) => {
+                batch.insert(chunk_key(version.first_chunk).to_vec(), encode(version)?);
+                Standing::Version(version.first_chunk)
+            }
+            Entry::Pending(pending) => {
+                batch.insert(pending_key(sequence).to_vec(), encode(pending)?);
+                Standing::Pending
+            }
+            Entry::Deleted => Standing::Deleted,
+        };
+        batch.insert(document_key(id, sequence), encode(&standing)?);
         batch.insert(STATE, encode(state)?);
         self.db.apply_batch(batch).map_err(failed)
     }
 
-    /// Marks a document as deleted.
-    pub(crate) fn delete(
-        &self,
-        id: &DocumentId,
-        sequence: Sequence,
-        state: &State,
-    ) -> Result<(), IndexError> {
-        let mut batch = sled::Batch::default();
-        batch.insert(document_key(id, sequence), encode(&None::<ChunkNo>)?);
-        batch.insert(STATE, encode(state)?);
-        self.db.apply_batch(batch).map_err(failed)
+    /// Enters a write that changes nothing here.
+    pub(crate) fn pass(&self, state: &State) -> Result<(), IndexError> {
+        self.db.insert(STATE, encode(state)?).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Documents that this generation has not derived yet, oldest first.
+    pub(crate) fn pending(&self, limit: usize) -> Result<Vec<Pending>, IndexError> {
+        let rows = self.db.scan_prefix(b"p").take(limit);
+        rows.map(|row| decode(&row.map_err(failed)?.1)).collect()
+    }
+
+    /// The one that a write put.
+    pub(crate) fn pending_at(&self, sequence: Sequence) -> Result<Option<Pending>, IndexError> {
+        self.value(&pending_key(sequence))
+    }
+
+    /// How many there are.
+    pub(crate) fn pending_count(&self) -> u64 {
+        self.db.scan_prefix(b"p").count() as u64
     }
 
     /// The version of a document that stood at `at`.
@@ -171,19 +225,32 @@ impl Catalog {
         id: &DocumentId,
         at: Sequence,
     ) -> Result<Option<Version>, IndexError> {
-        match self.newest_row(id, at)? {
-            Some((_, Some(first_chunk))) => self.version_at(first_chunk),
+        match self.newest(id, at)? {
+            Some((_, Standing::Version(first_chunk))) => self.version_at(first_chunk),
             _ => Ok(None),
         }
     }
 
-    /// The newest row of a document up to `at`: its sequence, and its first
-    /// chunk unless it is a deletion.
-    pub(crate) fn newest_row(
+    /// The put that a document's newest state comes from, derived or not;
+    /// `None` if there is no such document.
+    pub(crate) fn newest_put(&self, id: &DocumentId) -> Result<Option<Sequence>, IndexError> {
+        Ok(match self.newest(id, Sequence(u64::MAX))? {
+            None | Some((_, Standing::Deleted)) => None,
+            Some((sequence, Standing::Pending)) => Some(sequence),
+            Some((_, Standing::Version(first_chunk))) => {
+                let version = self.version_at(first_chunk)?;
+                version.map(|version| version.document.sequence)
+            }
+        })
+    }
+
+    /// The newest row of a document up to `at`: its sequence, and what that
+    /// write made of it.
+    pub(crate) fn newest(
         &self,
         id: &DocumentId,
         at: Sequence,
-    ) -> Result<Option<(Sequence, Option<ChunkNo>)>, IndexError> {
+    ) -> Result<Option<(Sequence, Standing)>, IndexError> {
         let range = document_key(id, Sequence(0))..=document_key(id, at);
         match self.db.range(range).next_back() {
             None => Ok(None),
@@ -221,7 +288,7 @@ impl Catalog {
         let mut found: Vec<(DocumentId, Version)> = Vec::new();
         // All rows of one id are adjacent, oldest first: the last one up to
         // `at` decides.
-        let mut current: Option<(DocumentId, Option<ChunkNo>)> = None;
+        let mut current: Option<(DocumentId, Standing)> = None;
         let start = match after {
             Some(id) => document_key(id, Sequence(u64::MAX)),
             None => b"d".to_vec(),
@@ -247,10 +314,10 @@ impl Catalog {
 
     fn take_live(
         &self,
-        row: Option<(DocumentId, Option<ChunkNo>)>,
+        row: Option<(DocumentId, Standing)>,
         found: &mut Vec<(DocumentId, Version)>,
     ) -> Result<(), IndexError> {
-        if let Some((id, Some(first_chunk))) = row {
+        if let Some((id, Standing::Version(first_chunk))) = row {
             let version = self
                 .version_at(first_chunk)?
                 .ok_or_else(|| failed(format!("the version row of '{id}' is missing")))?;
@@ -278,26 +345,18 @@ impl Catalog {
             {
                 dead_rows.remove(older);
             }
-            if decode::<Option<ChunkNo>>(&value)?.is_none() {
+            if decode::<Standing>(&value)? == Standing::Deleted {
                 dead_rows.remove(key);
             } else {
                 previous = Some((key, id));
             }
         }
         self.db.apply_batch(dead_rows).map_err(failed)?;
-        let mut after = None;
-        loop {
-            let page = self.documents(Sequence(u64::MAX), after.as_ref(), 4096)?;
-            for (_, version) in &page {
-                let first = version.first_chunk.0;
-                live.insert_range(first..first + u64::from(version.chunks));
-                count += 1;
-            }
-            match page.last() {
-                Some((id, _)) => after = Some(id.clone()),
-                None => break,
-            }
-        }
+        self.for_each_version(|_, version| {
+            live.insert_range(version.numbers());
+            count += 1;
+            Ok(())
+        })?;
         let mut dead_rows = sled::Batch::default();
         for row in self.db.scan_prefix(b"c") {
             let (key, value) = row.map_err(failed)?;
@@ -315,11 +374,29 @@ impl Catalog {
         let mut batch = sled::Batch::default();
         for row in retired {
             batch.remove(document_key(&row.id, row.sequence));
-            if let Some(first_chunk) = row.first_chunk {
+            if let Standing::Version(first_chunk) = row.standing {
                 batch.remove(chunk_key(first_chunk).to_vec());
             }
         }
         self.db.apply_batch(batch).map_err(failed)
+    }
+
+    /// Visits every version that stands.
+    pub(crate) fn for_each_version(
+        &self,
+        mut visit: impl FnMut(&DocumentId, &Version) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut after = None;
+        loop {
+            let page = self.documents(Sequence(u64::MAX), after.as_ref(), 4096)?;
+            for (id, version) in &page {
+                visit(id, version)?;
+            }
+            match page.into_iter().last() {
+                Some((id, _)) => after = Some(id),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// How many version rows there are, those of retired versions included.
@@ -358,6 +435,12 @@ fn parse_document_key(key: &[u8]) -> Result<(DocumentId, Sequence), IndexError> 
         Some((id, Sequence(u64::from_be_bytes(*sequence))))
     });
     parsed.ok_or_else(|| failed("a document's key cannot be read"))
+}
+
+fn pending_key(sequence: Sequence) -> [u8; 9] {
+    let mut key = [b'p'; 9];
+    key[1..].copy_from_slice(&sequence.0.to_be_bytes());
+    key
 }
 
 fn chunk_key(number: ChunkNo) -> [u8; 9] {

@@ -6,8 +6,6 @@
 //! before it has been synced: a file's bytes by [`DiskFile::sync_data`], its
 //! name by [`sync_dir`] of the directory that holds it.
 
-#![allow(dead_code, reason = "its callers come with the log's second format")]
-
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};

@@ -7,13 +7,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cento_core::{ChunkNo, Comparison, DocumentId, FieldRef, Filter, Scalar, Sequence};
+use cento_core::{
+    ChunkNo, Comparison, DocumentId, FieldRef, Filter, GenerationNo, Scalar, Sequence,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::catalog::Catalog;
-use crate::log::Position;
-use crate::log_record::{Change, Put, Record, split};
-use crate::projections::check_order;
+use crate::catalog::{Catalog, Version};
+use crate::log::{Place, Position, Segments};
+use crate::log_record::{Change, Derivation, Layout, Put, Record};
 use crate::view::View;
 use crate::{Engine, IndexError};
 
@@ -35,7 +36,7 @@ pub struct AuditReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Difference {
-    /// `catalog`, `text` or `vectors`.
+    /// `catalog`, `text`, `vectors`, or `log` for a record that replay skips.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub projection: Cow<'static, str>,
     /// The document, if the difference is about one.
@@ -59,6 +60,12 @@ impl AuditReport {
     }
 }
 
+/// A document as the log has it.
+struct Logged {
+    document: Place,
+    derived: Option<Place>,
+}
+
 impl Engine {
     /// Compares every projection with the log, document by document.
     ///
@@ -67,49 +74,57 @@ impl Engine {
     /// is no error but stands in the report.
     pub fn audit(&self) -> Result<AuditReport, IndexError> {
         self.with_writes_held(|log, catalog, view| {
-            let mut standing: BTreeMap<DocumentId, (Sequence, Position, usize)> = BTreeMap::new();
-            let mut last = None;
-            let (end, broken) = log.scan(Position::default(), |at, payload, _| {
-                let damaged = || log.damaged(at, "a commit cannot be decoded");
-                for (offset, bytes) in split(payload).ok_or_else(damaged)? {
-                    let place = Position {
-                        segment: at.segment,
-                        offset: at.offset + offset,
-                    };
-                    let record = Record::decode(bytes).ok_or_else(damaged)?;
-                    check_order(&mut last, &record, log, at)?;
-                    match record.change {
-                        Change::Put(put) => {
-                            let entry = (record.sequence, place, bytes.len());
-                            standing.insert(put.outline.id, entry);
-                        }
-                        Change::Delete(id) => {
-                            standing.remove(&id);
-                        }
-                    }
-                }
-                Ok(())
-            })?;
-            if let Some(reason) = broken {
-                return Err(log.damaged(end, reason));
-            }
+            let segments = log.segments();
             let mut report = AuditReport {
-                sequence: last.unwrap_or_default(),
-                documents: standing.len() as u64,
+                sequence: view.sequence(),
+                documents: 0,
                 chunks: 0,
                 differences: Vec::new(),
             };
+            let (standing, last) = standing(&segments, view.generation(), &mut report)?;
+            report.documents = standing.len() as u64;
+            if last != view.sequence() {
+                let what = format!(
+                    "it shows write {}, the log's last is {last}",
+                    view.sequence()
+                );
+                report.note("catalog", None, what);
+            }
             let mut expected_chunks = Vec::new();
-            for (id, (sequence, place, bytes)) in &standing {
-                let record = Record::decode(&log.read(*place, *bytes)?);
-                let Some(Change::Put(put)) = record.map(|record| record.change) else {
-                    return Err(log.damaged(*place, "a put cannot be decoded"));
+            for (id, logged) in &standing {
+                let Some(derived) = &logged.derived else {
+                    let what = "the serving generation has no chunks of it".to_owned();
+                    report.note("catalog", Some(id), what);
+                    continue;
                 };
-                let first = put.outline.first_chunk.0;
-                let numbers = (0..put.outline.chunks.len() as u64).map(|i| ChunkNo(first + i));
-                expected_chunks.extend(numbers);
-                compare_catalog(&mut report, catalog, id, *sequence, *place, &put)?;
-                compare_legs(&mut report, view, id, &put)?;
+                let (put, document_layout) = read(&segments, &logged.document)?;
+                let (derived_record, layout) = read(&segments, derived)?;
+                let derivation = match (&derived_record.change, &put.change) {
+                    (Change::Derive(derive), _) => Some(&derive.derivation),
+                    (Change::Put(put), _) => put.derivation.as_ref(),
+                    _ => None,
+                };
+                let Some(derivation) = derivation else {
+                    return Err(segments.damaged(derived, "a derivation cannot be decoded"));
+                };
+                let Change::Put(put) = &put.change else {
+                    return Err(segments.damaged(&logged.document, "a put cannot be decoded"));
+                };
+                expected_chunks.extend(derivation.outline.numbers().map(ChunkNo));
+                let expected = Version {
+                    sequence: derived.sequence,
+                    document: logged.document,
+                    derived: *derived,
+                    layout: Layout {
+                        document_bytes: document_layout.document_bytes,
+                        ..layout
+                    },
+                    first_chunk: derivation.outline.first_chunk,
+                    chunks: derivation.outline.count(),
+                    content_hash: put.document.content_hash,
+                };
+                compare_catalog(&mut report, catalog, id, &expected)?;
+                compare_legs(&mut report, view, put, derivation)?;
             }
             expected_chunks.sort_unstable();
             report.chunks = expected_chunks.len() as u64;
@@ -119,27 +134,71 @@ impl Engine {
     }
 }
 
+/// The documents that stand in the log, and its last write.
+fn standing(
+    segments: &Segments,
+    generation: GenerationNo,
+    report: &mut AuditReport,
+) -> Result<(BTreeMap<DocumentId, Logged>, Sequence), IndexError> {
+    let mut standing: BTreeMap<DocumentId, Logged> = BTreeMap::new();
+    let end = segments.scan(
+        segments.start_after(Sequence(0), Position::default()),
+        |logged| {
+            let Some((record, _)) = Record::decode(logged.bytes) else {
+                let what = format!(
+                    "write {} is no record; replay skips it",
+                    logged.place.sequence
+                );
+                report.note("log", None, what);
+                return Ok(());
+            };
+            let place = logged.place;
+            let is_mine = |derivation: &Derivation| derivation.outline.generation == generation;
+            match record.change {
+                Change::Put(put) => {
+                    let derived = put.derivation.filter(is_mine).map(|_| place);
+                    let document = place;
+                    standing.insert(put.document.id, Logged { document, derived });
+                }
+                Change::Delete(id) => {
+                    standing.remove(&id);
+                }
+                Change::Derive(derive) => {
+                    if is_mine(&derive.derivation)
+                        && let Some(logged) = standing.get_mut(&derive.id)
+                        && logged.document.sequence == derive.of
+                    {
+                        logged.derived = Some(place);
+                    }
+                }
+            }
+            Ok(())
+        },
+    )?;
+    match end.broken {
+        Some(reason) => Err(segments.damaged_at(end.position, reason)),
+        None => Ok((standing, end.last.unwrap_or_default())),
+    }
+}
+
+fn read(segments: &Segments, place: &Place) -> Result<(Record, Layout), IndexError> {
+    let found = Record::decode(&segments.record(place)?);
+    found.ok_or_else(|| segments.damaged(place, "a record cannot be decoded"))
+}
+
 fn compare_catalog(
     report: &mut AuditReport,
     catalog: &Catalog,
     id: &DocumentId,
-    sequence: Sequence,
-    place: Position,
-    put: &Put,
+    expected: &Version,
 ) -> Result<(), IndexError> {
     let what = match catalog.version(id, Sequence(u64::MAX))? {
         None => "the document is missing".to_owned(),
-        Some(version) if version.sequence != sequence => format!(
-            "it shows write {}, the log's last is {sequence}",
-            version.sequence
+        Some(version) if version.sequence != expected.sequence => format!(
+            "it shows write {}, the log's last is {}",
+            version.sequence, expected.sequence
         ),
-        Some(version)
-            if version.record != place
-                || version.outline_bytes != put.outline_bytes
-                || version.first_chunk != put.outline.first_chunk
-                || version.chunks as usize != put.outline.chunks.len()
-                || version.content_hash != put.outline.content_hash =>
-        {
+        Some(version) if !is_same(&version, expected) => {
             "its row differs from the log's record".to_owned()
         }
         Some(_) => return Ok(()),
@@ -148,14 +207,29 @@ fn compare_catalog(
     Ok(())
 }
 
+/// Whether a row leads to what the log has. Compaction moves records and
+/// leaves rows as they are: then their numbers alone are to be compared.
+fn is_same(row: &Version, expected: &Version) -> bool {
+    let same_place = |row: &Place, expected: &Place| {
+        row.sequence == expected.sequence
+            && (row.position.segment != expected.position.segment || row == expected)
+    };
+    same_place(&row.document, &expected.document)
+        && same_place(&row.derived, &expected.derived)
+        && row.layout == expected.layout
+        && row.first_chunk == expected.first_chunk
+        && row.chunks == expected.chunks
+        && row.content_hash == expected.content_hash
+}
+
 fn compare_legs(
     report: &mut AuditReport,
     view: &View,
-    id: &DocumentId,
     put: &Put,
+    derivation: &Derivation,
 ) -> Result<(), IndexError> {
-    let first = put.outline.first_chunk.0;
-    let numbers = first..first + put.outline.chunks.len() as u64;
+    let id = &put.document.id;
+    let numbers = derivation.outline.numbers();
     let by_id = Filter::Compare {
         field: FieldRef::DocumentId,
         comparison: Comparison::Eq,
@@ -166,14 +240,15 @@ fn compare_legs(
         let what = format!(
             "{} chunks stand under its id, the log has {}",
             found.len(),
-            put.outline.chunks.len()
+            derivation.outline.count()
         );
         report.note("text", Some(id), what);
     }
+    let expected = derivation.vectors.codes();
     for (row, number) in numbers.enumerate() {
         let what = match view.vectors().codes(ChunkNo(number)) {
             None => "has no vector",
-            Some(codes) if codes != put.codes.row(row) => "has another vector than the log",
+            Some(codes) if codes != expected.row(row) => "has another vector than the log",
             Some(_) => continue,
         };
         report.note("vectors", Some(id), format!("chunk {number} {what}"));

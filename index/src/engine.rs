@@ -1,32 +1,36 @@
 //! How does a document come in, when is it safe, and when is it seen?
 //!
-//! A write is checked, then appended to the log, then applied to the three
-//! projections, all under one lock: there is one writer. It is safe when the
-//! log has been synced, which is before `put` returns. It is seen after the
-//! next [`Engine::refresh`], which publishes a [`View`] of all three
+//! A write is checked, then appended to the log, then applied to the
+//! projections, all under one lock: there is one writer, and callers that come
+//! while it waits for the disk share its next sync (`group.rs`). A write is
+//! safe when the log has been synced, which is before `put` returns. It is seen
+//! after the next [`Engine::refresh`], which publishes a [`View`] of all three
 //! projections at one sequence by swapping one pointer.
 
+mod generation;
 mod patch;
+mod write;
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use cento_core::chunk::check_chunks;
-use cento_core::{Chunk, ChunkNo, ContentHash, CoreError, Document, DocumentId, Sequence};
-use roaring::RoaringTreemap;
+use cento_core::{Chunk, ContentHash, CoreError, Document, DocumentId, GenerationNo, Sequence};
 
-use crate::catalog::{Catalog, Retired};
-use crate::disk::remove_dir;
-use crate::log::{Log, Position};
-use crate::log_record::{Change, Outline, Put, Record, join};
-use crate::projections::{Projections, Recovery, before_commit};
-use crate::vectors::Codes;
-use crate::view::{View, ViewParts};
+use crate::catalog::Catalog;
+use crate::disk::{self, remove_dir};
+use crate::group::{Group, GroupLimits};
+use crate::log::{Log, log_dir, remove_strays};
+use crate::manifest::{Manifest, Root};
+use crate::projections::{Recovery, generation_dir};
+use crate::settings::{StoreOptions, Verify};
+use crate::view::View;
 use crate::{CollectionSettings, IndexError};
 
-pub use patch::PatchOutcome;
+pub(crate) use generation::{Follow, OpenGeneration};
+pub use patch::{NewPatch, PatchOutcome};
+pub use write::{Condition, DeleteOutcome};
+use write::{Outcome, Request};
 
 /// A document with its derivation: what `ingest` hands over.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub struct NewDocument {
     pub chunks: Vec<Chunk>,
     /// One vector a chunk, of unit length or all zeros.
     pub vectors: Vec<Vec<f32>>,
+    /// What must stand under its id for it to be written.
+    pub condition: Condition,
 }
 
 /// What became of one document of a batch.
@@ -44,77 +50,108 @@ pub struct NewDocument {
 pub enum PutOutcome {
     /// It is on disk: acknowledged.
     Stored(Sequence),
+    /// Its condition did not hold; nothing of it was written.
+    Conflict {
+        /// The write that put what stands there, if anything does.
+        found: Option<Sequence>,
+    },
     /// It was refused; nothing of it was written.
     Refused(CoreError),
 }
 
-/// A batch is written in commits of about so many bytes.
-const COMMIT_BYTES: usize = 32 << 20;
-/// The most bytes of text and codes of one document: far above any setting,
-/// and far below what a frame's length can say.
-const MAX_DOCUMENT_BYTES: usize = 1 << 30;
-
 /// One collection's engine.
 pub struct Engine {
-    settings: CollectionSettings,
-    log: Arc<Log>,
-    catalog: Arc<Catalog>,
+    root: Arc<Root>,
+    options: StoreOptions,
+    group: Group<Request, Result<Outcome, IndexError>>,
     writer: Mutex<Writer>,
     current: ArcSwap<View>,
+    /// That of the serving generation, for what writers ask.
+    catalog: ArcSwap<Catalog>,
     recovery: Recovery,
 }
 
 /// All that changes with a write.
 struct Writer {
-    projections: Projections,
-    /// The chunks of all documents, as of the last write.
-    live: RoaringTreemap,
-    documents: u64,
-    retired: Vec<Retired>,
-    views: Vec<Weak<View>>,
+    log: Arc<Log>,
+    serving: OpenGeneration,
+    /// Follows the serving one.
+    building: Option<OpenGeneration>,
     is_published: bool,
     /// Why nothing more can be written until the directory is opened anew.
     failure: Option<String>,
 }
 
 impl Engine {
-    /// Opens the collection in `dir` and brings its projections to the end of
-    /// its log. A projection that cannot follow is thrown away, once, and made
-    /// anew.
-    pub(crate) fn open(dir: &Path, settings: &CollectionSettings) -> Result<Self, IndexError> {
-        match Self::try_open(dir, settings.clone()) {
-            Err(IndexError::Projection { projection, .. }) => {
-                remove_dir(&dir.join(projection))?;
-                let mut engine = Self::try_open(dir, settings.clone())?;
-                engine.recovery.remade.push(projection);
-                Ok(engine)
-            }
-            opened => opened,
-        }
+    /// Makes the files of a new collection in an empty folder.
+    pub(crate) fn create(dir: &Path, settings: &CollectionSettings) -> Result<(), IndexError> {
+        let root = Root::create(dir, Manifest::new(settings))?;
+        Log::begin(&root, Sequence(0))
     }
 
-    fn try_open(dir: &Path, settings: CollectionSettings) -> Result<Self, IndexError> {
-        let log = Arc::new(Log::open(&dir.join("log"))?);
-        let (mut projections, recovery) = Projections::open(dir, settings.dimensions, &log)?;
-        projections.state.fields.declare(&settings.fields);
-        let catalog = Arc::clone(&projections.catalog);
-        let (live, documents) = catalog.sweep()?;
-        let mut writer = Writer {
-            projections,
-            live,
-            documents,
-            retired: Vec::new(),
-            views: Vec::new(),
-            is_published: false,
-            failure: None,
+    /// Opens the collection in `dir` and brings its projections to the end of
+    /// its log.
+    pub(crate) fn open(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
+        let engine = Self::open_quickly(dir, options)?;
+        if options.verify == Verify::Quick || engine.audit()?.is_clean() {
+            return Ok(engine);
+        }
+        // The log is sound, or the audit had failed; the projections are not.
+        let folders = engine.root.manifest().generations;
+        drop(engine);
+        for entry in folders {
+            remove_dir(&generation_dir(dir, entry.folder))?;
+        }
+        Self::open_quickly(dir, options)
+    }
+
+    fn open_quickly(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
+        let root = Arc::new(Root::open(dir)?);
+        let manifest = root.manifest();
+        // On a disk that cannot be written to they stay, and do no harm.
+        let _ = remove_leftovers(dir, &manifest);
+        let log = Arc::new(Log::open(Arc::clone(&root), options.segment_bytes)?);
+        let mut recovery = Recovery {
+            manifest_healed: root.healed,
+            ..Recovery::default()
         };
-        let view = writer.publish(&log)?;
+        let mut open = |entry, follow| {
+            OpenGeneration::open(
+                dir,
+                entry,
+                manifest.epoch,
+                &log,
+                &follow,
+                options,
+                &mut recovery,
+            )
+        };
+        let serving = manifest.serving().ok_or_else(|| IndexError::Format {
+            path: dir.to_owned(),
+            expected: "a serving generation".to_owned(),
+            found: "none".to_owned(),
+        })?;
+        let mut serving = open(serving, Follow::Recover)?;
+        let building = manifest.building().map(|entry| open(entry, Follow::Scan));
+        let building = building.transpose()?;
+        let view = serving.publish(&log.segments())?;
+        let catalog = Arc::clone(&serving.projections.catalog);
         let engine = Self {
-            settings,
-            log,
-            catalog,
-            writer: Mutex::new(writer),
+            group: Group::new(GroupLimits {
+                delay: options.commit_delay,
+                requests: options.commit_requests,
+            }),
+            root,
+            options: options.clone(),
+            writer: Mutex::new(Writer {
+                log,
+                serving,
+                building,
+                is_published: true,
+                failure: None,
+            }),
             current: ArcSwap::new(view),
+            catalog: ArcSwap::new(catalog),
             recovery,
         };
         if engine.recovery.replayed > 0 {
@@ -125,9 +162,9 @@ impl Engine {
         Ok(engine)
     }
 
-    /// What was fixed at the collection's creation.
-    pub fn settings(&self) -> &CollectionSettings {
-        &self.settings
+    /// The configuration that writes are made for and queries see.
+    pub fn settings(&self) -> Arc<CollectionSettings> {
+        Arc::clone(self.view().settings())
     }
 
     /// What opening found and did.
@@ -135,7 +172,8 @@ impl Engine {
         &self.recovery
     }
 
-    /// Puts or replaces documents.
+    /// Puts or replaces documents, whose chunks and vectors were made for
+    /// `generation`.
     ///
     /// When this returns, every document whose outcome is
     /// [`PutOutcome::Stored`] survives any crash. Outcomes are in the order of
@@ -143,89 +181,80 @@ impl Engine {
     ///
     /// On an error, documents of the batch may or may not have been stored,
     /// each of them wholly or not at all.
-    pub fn put(&self, batch: Vec<NewDocument>) -> Result<Vec<PutOutcome>, IndexError> {
-        let mut writer = self.writer()?;
-        let state = &writer.projections.state;
-        let mut sequence = state.applied.sequence;
-        let mut next_chunk = state.next_chunk;
-        let mut fields = state.fields.clone();
-        let mut seen = HashSet::new();
-        let mut outcomes = Vec::with_capacity(batch.len());
-        let mut records = Vec::new();
-        for new in batch {
-            let checked = check(&new, self.settings.dimensions, &seen).and_then(|()| {
-                fields.admit(&new.document.metadata)?;
-                Outline::of(
-                    &new.document,
-                    &new.chunks,
-                    self.settings.dimensions as u32,
-                    next_chunk,
-                )
+    ///
+    /// # Errors
+    /// [`IndexError::GenerationChanged`] if another configuration serves by now:
+    /// derive the documents anew.
+    pub fn put(
+        &self,
+        generation: GenerationNo,
+        batch: Vec<NewDocument>,
+    ) -> Result<Vec<PutOutcome>, IndexError> {
+        let view = self.view();
+        if view.generation() != generation {
+            return Err(IndexError::GenerationChanged {
+                made_for: generation,
+                serving: view.generation(),
             });
-            match checked {
-                Err(reason) => outcomes.push(PutOutcome::Refused(reason)),
-                Ok(outline) => {
-                    sequence = sequence.next();
-                    next_chunk = ChunkNo(next_chunk.0 + new.chunks.len() as u64);
-                    outcomes.push(PutOutcome::Stored(sequence));
-                    seen.insert(new.document.id);
-                    records.push(Record {
-                        sequence,
-                        change: Change::Put(Box::new(Put {
-                            outline,
-                            outline_bytes: 0,
-                            text: new.document.text,
-                            codes: Codes::quantise(self.settings.dimensions, &new.vectors),
-                        })),
-                    });
-                }
-            }
         }
-        writer.write(&self.log, records)?;
-        Ok(outcomes)
+        let request = Request::put(generation, view.settings(), batch);
+        match self.submit(request)? {
+            Outcome::Put(outcomes) => Ok(outcomes),
+            _ => Err(write::mixed_up()),
+        }
     }
 
     /// Deletes documents; says for each whether it was there. Durable when it
     /// returns, seen after the next refresh.
     pub fn delete(&self, ids: &[DocumentId]) -> Result<Vec<bool>, IndexError> {
-        let mut writer = self.writer()?;
-        let mut sequence = writer.projections.applied().sequence;
-        let mut gone = HashSet::new();
-        let mut were_there = Vec::with_capacity(ids.len());
-        let mut records = Vec::new();
-        for id in ids {
-            let is_there =
-                self.catalog.version(id, Sequence(u64::MAX))?.is_some() && gone.insert(id.clone());
-            were_there.push(is_there);
-            if is_there {
-                sequence = sequence.next();
-                records.push(Record {
-                    sequence,
-                    change: Change::Delete(id.clone()),
-                });
-            }
+        let ids = ids.iter().map(|id| (id.clone(), Condition::Always));
+        let outcomes = self.delete_if(ids.collect())?;
+        let was_there = |outcome: &DeleteOutcome| matches!(outcome, DeleteOutcome::Deleted(_));
+        Ok(outcomes.iter().map(was_there).collect())
+    }
+
+    /// Deletes documents whose conditions hold. Durable when it returns, seen
+    /// after the next refresh.
+    pub fn delete_if(
+        &self,
+        ids: Vec<(DocumentId, Condition)>,
+    ) -> Result<Vec<DeleteOutcome>, IndexError> {
+        match self.submit(Request::Delete(ids))? {
+            Outcome::Delete(outcomes) => Ok(outcomes),
+            _ => Err(write::mixed_up()),
         }
-        writer.write(&self.log, records)?;
-        Ok(were_there)
     }
 
     /// The content hash of the newest version of a document, as writers see it
     /// (newer than any view).
     pub fn content_hash(&self, id: &DocumentId) -> Result<Option<ContentHash>, IndexError> {
-        let version = self.catalog.version(id, Sequence(u64::MAX))?;
+        let version = self.catalog.load().version(id, Sequence(u64::MAX))?;
         Ok(version.map(|version| version.content_hash))
     }
 
     /// Makes every write so far visible and returns the view that shows it.
     pub fn refresh(&self) -> Result<Arc<View>, IndexError> {
         let mut writer = self.writer()?;
-        if writer.is_published {
-            return Ok(self.view());
+        if !writer.is_published {
+            self.publish(&mut writer)?;
         }
-        let view = writer.guarded(|writer| writer.publish(&self.log))?;
-        self.current.store(Arc::clone(&view));
-        writer.guarded(|writer| writer.erase_unseen(&self.catalog))?;
-        Ok(view)
+        Ok(self.view())
+    }
+
+    /// Publishes what the serving generation holds.
+    fn publish(&self, writer: &mut Writer) -> Result<(), IndexError> {
+        let segments = writer.log.segments();
+        let view = writer.guarded(|writer| writer.serving.publish(&segments))?;
+        writer.is_published = true;
+        self.catalog
+            .store(Arc::clone(&writer.serving.projections.catalog));
+        self.current.store(view);
+        writer.guarded(|writer| {
+            if let Some(building) = &mut writer.building {
+                building.erase_unseen()?;
+            }
+            writer.serving.erase_unseen()
+        })
     }
 
     /// The newest published view.
@@ -239,13 +268,12 @@ impl Engine {
         self.refresh()?;
         let mut writer = self.writer()?;
         writer.guarded(|writer| {
-            let Writer {
-                projections, live, ..
-            } = writer;
-            let applied = projections.applied();
-            projections.vectors.checkpoint(applied, live)?;
-            projections.text.finish_merges()?;
-            projections.catalog.flush()
+            if let Some(building) = &mut writer.building {
+                // Its texts and vectors are written down as a view of it.
+                building.publish(&writer.log.segments())?;
+                building.checkpoint()?;
+            }
+            writer.serving.checkpoint()
         })
     }
 
@@ -256,8 +284,12 @@ impl Engine {
         audit: impl FnOnce(&Log, &Catalog, &View) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
         self.refresh()?;
-        let _writer = self.writer()?;
-        audit(&self.log, &self.catalog, &self.view())
+        let writer = self.writer()?;
+        audit(
+            &writer.log,
+            &writer.serving.projections.catalog,
+            &self.view(),
+        )
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
@@ -272,111 +304,6 @@ impl Engine {
 }
 
 impl Writer {
-    /// Writes records in commits of bounded size and applies them.
-    fn write(&mut self, log: &Log, records: Vec<Record>) -> Result<(), IndexError> {
-        let mut records = records.into_iter().peekable();
-        while records.peek().is_some() {
-            let mut group = Vec::new();
-            let mut encoded = Vec::new();
-            let mut bytes = 0;
-            while bytes < COMMIT_BYTES
-                && let Some(mut record) = records.next()
-            {
-                let record_bytes = encode(&mut record)?;
-                bytes += record_bytes.len();
-                encoded.push(record_bytes);
-                group.push(record);
-            }
-            let (payload, offsets) = join(&encoded);
-            let (at, next) = log.append(&payload)?;
-            // From here on the group is safe; a projection that fails now is
-            // brought forward when the directory is opened anew.
-            self.is_published = false;
-            self.guarded(|writer| {
-                for (i, (record, offset)) in group.iter().zip(&offsets).enumerate() {
-                    let place = Position {
-                        segment: at.segment,
-                        offset: at.offset + offset,
-                    };
-                    let is_last = i + 1 == offsets.len();
-                    let position = if is_last { next } else { before_commit(at) };
-                    writer.apply(record, place, position)?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
-    }
-
-    fn apply(
-        &mut self,
-        record: &Record,
-        place: Position,
-        position: Position,
-    ) -> Result<(), IndexError> {
-        let id = match &record.change {
-            Change::Put(put) => &put.outline.id,
-            Change::Delete(id) => id,
-        };
-        let catalog = Arc::clone(&self.projections.catalog);
-        let before = catalog.newest_row(id, Sequence(u64::MAX))?;
-        if let Some((sequence, first_chunk)) = before {
-            if let Some(version) = catalog.version(id, sequence)? {
-                let first = version.first_chunk.0;
-                self.live
-                    .remove_range(first..first + u64::from(version.chunks));
-                self.documents -= 1;
-            }
-            self.retired.push(Retired {
-                id: id.clone(),
-                sequence,
-                first_chunk,
-                by: record.sequence,
-            });
-        }
-        self.projections.apply(record, place, position)?;
-        if let Change::Put(put) = &record.change {
-            let first = put.outline.first_chunk.0;
-            self.live
-                .insert_range(first..first + put.outline.chunks.len() as u64);
-            self.documents += 1;
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, log: &Arc<Log>) -> Result<Arc<View>, IndexError> {
-        let applied = self.projections.applied();
-        let view = Arc::new(View::new(ViewParts {
-            sequence: applied.sequence,
-            fields: self.projections.state.fields.clone(),
-            documents: self.documents,
-            text: self.projections.text.publish(applied)?,
-            vectors: self.projections.vectors.publish(&self.live),
-            live: Arc::new(self.live.clone()),
-            catalog: Arc::clone(&self.projections.catalog),
-            log: Arc::clone(log),
-        }));
-        self.views.retain(|view| view.strong_count() > 0);
-        self.views.push(Arc::downgrade(&view));
-        self.is_published = true;
-        Ok(view)
-    }
-
-    /// Erases the catalog's rows that no living view can ask for.
-    fn erase_unseen(&mut self, catalog: &Catalog) -> Result<(), IndexError> {
-        let oldest = self
-            .views
-            .iter()
-            .filter_map(Weak::upgrade)
-            .map(|view| view.sequence())
-            .min();
-        let (unseen, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired)
-            .into_iter()
-            .partition(|row| oldest.is_none_or(|oldest| row.by <= oldest));
-        self.retired = kept;
-        catalog.erase(&unseen)
-    }
-
     /// Runs a step that must not be half done: if it fails, the writer stops.
     fn guarded<T>(
         &mut self,
@@ -390,65 +317,16 @@ impl Writer {
     }
 }
 
-fn encode(record: &mut Record) -> Result<Vec<u8>, IndexError> {
-    let mut bytes = Vec::new();
-    record
-        .encode(&mut bytes)
-        .map_err(|error| IndexError::Projection {
-            projection: "log",
-            reason: error.to_string(),
-        })?;
-    if let Change::Put(put) = &mut record.change {
-        // Known only now that it is encoded; the catalog keeps it.
-        let length = bytes.get(9..13).and_then(|length| length.try_into().ok());
-        put.outline_bytes = length.map_or(0, u32::from_le_bytes);
-    }
-    Ok(bytes)
-}
-
-/// Checks all that a put can be refused for, but its metadata's types.
-fn check(
-    new: &NewDocument,
-    dimensions: usize,
-    seen: &HashSet<DocumentId>,
-) -> Result<(), CoreError> {
-    let id = &new.document.id;
-    let wrong = |reason: String| CoreError::Document {
-        id: id.clone(),
-        reason,
-    };
-    if new.chunks.is_empty() {
-        return Err(wrong("it has no text to index".to_owned()));
-    }
-    if new.document.text.len() + new.chunks.len() * dimensions > MAX_DOCUMENT_BYTES {
-        return Err(wrong(
-            "its text and vectors take more than 1 GiB".to_owned(),
-        ));
-    }
-    check_chunks(&new.document.text, &new.chunks)?;
-    if new.vectors.len() != new.chunks.len() {
-        return Err(wrong(format!(
-            "it has {} vectors for {} chunks",
-            new.vectors.len(),
-            new.chunks.len()
-        )));
-    }
-    for vector in &new.vectors {
-        if vector.len() != dimensions {
-            return Err(wrong(format!(
-                "a vector has {} dimensions, the collection {dimensions}",
-                vector.len()
-            )));
-        }
-        if !vector.iter().all(|x| x.is_finite()) {
-            return Err(wrong(
-                "a vector has a component that is no number".to_owned(),
-            ));
+/// Removes what a crash left that the manifest does not name.
+fn remove_leftovers(dir: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    remove_strays(&log_dir(dir), manifest)?;
+    let named: Vec<_> = (manifest.generations.iter())
+        .map(|entry| generation_dir(dir, entry.folder))
+        .collect();
+    for path in disk::list(&dir.join("generations"))? {
+        if !named.contains(&path) {
+            remove_dir(&path)?;
         }
     }
-    if seen.contains(id) {
-        Err(CoreError::DuplicateId { id: id.clone() })
-    } else {
-        Ok(())
-    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cento_core::{CollectionName, CoreError, DocumentId};
+use cento_core::{CollectionName, CoreError, DocumentId, GenerationNo};
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,15 @@ pub enum IndexError {
     UnknownDocument {
         /// The id asked for.
         id: DocumentId,
+    },
+    /// Nobody's fault: the configuration was switched while something was
+    /// made for the former one.
+    #[error("this was made for generation {made_for}, and generation {serving} serves by now")]
+    GenerationChanged {
+        /// For which it was made.
+        made_for: GenerationNo,
+        /// Which one serves.
+        serving: GenerationNo,
     },
     /// The caller's fault: the data directory is not there.
     #[error("no data directory at {path}")]
@@ -99,6 +108,49 @@ pub enum IndexError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl IndexError {
+    /// The same error once more, for another caller whom it has struck too.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path: path.clone(),
+                source: match source.raw_os_error() {
+                    Some(code) => std::io::Error::from_raw_os_error(code),
+                    None => std::io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            Self::GenerationChanged { made_for, serving } => Self::GenerationChanged {
+                made_for: *made_for,
+                serving: *serving,
+            },
+            Self::LogDamaged {
+                path,
+                offset,
+                reason,
+            } => Self::LogDamaged {
+                path: path.clone(),
+                offset: *offset,
+                reason: reason.clone(),
+            },
+            Self::Projection { projection, reason } => Self::Projection {
+                projection,
+                reason: reason.clone(),
+            },
+            Self::WriterStopped { reason } => Self::WriterStopped {
+                reason: reason.clone(),
+            },
+            other => Self::WriterStopped {
+                reason: other.to_string(),
+            },
+        }
+    }
 }
 
 /// Shorthand for the many places where a file's error needs the file's name.

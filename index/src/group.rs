@@ -5,14 +5,6 @@
 //! commits for all of them, and hands the lead to the first one who came
 //! since. There is no thread of its own, and a lone writer commits at once.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "the engine writes through it from the next step on"
-    )
-)]
-
 /// What the queue is made of; the interleavings are checked with another one.
 mod sync {
     pub(super) use std::sync::mpsc::{RecvError, SyncSender, sync_channel};
@@ -26,11 +18,4 @@ mod interleavings;
 #[cfg(test)]
 mod tests;
 
-#[cfg_attr(
-    not(test),
-    expect(
-        unused_imports,
-        reason = "the engine writes through it from the next step on"
-    )
-)]
 pub(crate) use queue::{Abandoned, Group, GroupLimits, Waiting};

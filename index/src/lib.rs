@@ -19,7 +19,9 @@ mod frames;
 mod group;
 mod log;
 mod log_record;
+mod manifest;
 mod projections;
+mod random;
 mod settings;
 mod store;
 mod text;
@@ -27,11 +29,14 @@ mod vectors;
 mod view;
 
 pub use doctor::{AuditReport, Difference};
-pub use engine::{Engine, NewDocument, PatchOutcome, PutOutcome};
+pub use engine::{
+    Condition, DeleteOutcome, Engine, NewDocument, NewPatch, PatchOutcome, PutOutcome,
+};
 pub use error::IndexError;
+pub use manifest::GenerationState;
 pub use projections::Recovery;
-pub use settings::CollectionSettings;
-pub use store::Store;
+pub use settings::{CollectionSettings, Precision, StoreOptions, Verify};
+pub use store::{Projection, Store};
 pub use view::{
     Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
 };

@@ -1,423 +1,527 @@
 //! What was written, in which order, and what of it survives a crash?
 //!
 //! The log is the single commit point. A commit is one frame (`frames.rs`) in
-//! the newest segment file; it is acknowledged only after `fdatasync`. There
-//! is one writer and it waits for each commit, so after a crash only the very
-//! last frame can be incomplete: it was never acknowledged, and opening cuts
-//! it off. A broken frame with a whole commit behind it is damage, and is
-//! refused with its place.
+//! the newest segment file; it is acknowledged only after `fdatasync`. The next
+//! commit is written only then, so after a crash only the very last frame can
+//! be incomplete: it was never acknowledged, and opening cuts it off. A broken
+//! frame with a whole commit behind it, or one that a projection has already
+//! followed, is damage, and is refused with its place.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+pub(crate) mod segments;
+
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use arc_swap::ArcSwap;
+use cento_core::Sequence;
 
-use crate::IndexError;
-use crate::disk::{create_dir, sync_dir};
-use crate::error::IoContext;
-use crate::frames::{self, FRAME_HEAD_BYTES, Format, Frame, HEADER_BYTES};
-use crate::log_record::split;
+use crate::applied::Applied;
+use crate::disk::{self, DiskFile};
+use crate::frames::{self, FRAME_HEAD_BYTES, Format, HEADER_BYTES, Salt};
+use crate::log_record::{join, split};
+use crate::manifest::{Manifest, Root, Sealed, SegmentEntry};
+use crate::{IndexError, fault};
+pub(crate) use segments::{Logged, Place, Position, Segments, segment_path};
+use segments::{Segment, damage};
 
-const FORMAT: Format = Format {
+pub(crate) const FORMAT: Format = Format {
     kind: b"centolog",
-    version: 1,
+    version: 2,
 };
-
-/// A segment that has grown past this is closed and a new one begun.
-const SEGMENT_BYTES: u64 = 256 << 20;
-
-/// A place in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
-pub(crate) struct Position {
-    /// Number of the segment, from 1.
-    pub(crate) segment: u64,
-    /// Byte in the segment's file.
-    pub(crate) offset: u64,
-}
 
 /// The append-only log of one collection.
 pub(crate) struct Log {
-    dir: PathBuf,
-    segments: RwLock<BTreeMap<u64, Arc<File>>>,
+    root: Arc<Root>,
+    segments: ArcSwap<Segments>,
+    segment_bytes: u64,
     tail: Mutex<Tail>,
 }
 
 struct Tail {
-    end: Position,
+    segment: Arc<Segment>,
+    offset: u64,
+    last: Sequence,
     /// Why nothing more may be appended: after a failed sync nobody knows what
     /// is on the disk, so only reopening can tell.
     failure: Option<String>,
 }
 
+/// A commit that is on the disk.
+pub(crate) struct Appended {
+    /// Where each record is.
+    pub(crate) places: Vec<Place>,
+    /// Where the commit begins.
+    pub(crate) begin: Position,
+    /// Where the next one will.
+    pub(crate) end: Position,
+}
+
+/// The log's folder in a collection's.
+pub(crate) fn log_dir(collection: &Path) -> PathBuf {
+    collection.join("log")
+}
+
 impl Log {
-    /// Opens a log, creating it if it is not there. Nothing may be appended
-    /// before [`Log::replay`] has found its end.
-    pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
-        create_dir(dir)?;
-        let mut segments = BTreeMap::new();
-        for entry in fs::read_dir(dir).on("cannot list", dir)? {
-            let path = entry.on("cannot list", dir)?.path();
-            if let Some(number) = segment_number(&path) {
-                let file = open_segment(&path)?;
-                segments.insert(number, Arc::new(file));
-            }
-        }
-        let last = segments
-            .last_key_value()
-            .map(|(&number, file)| (number, Arc::clone(file)));
-        for (&number, file) in &segments {
-            let path = segment_path(dir, number);
-            let bytes = file.metadata().on("cannot read", &path)?.len();
-            let is_last = last.as_ref().is_some_and(|(newest, _)| *newest == number);
-            if is_last && bytes < HEADER_BYTES {
-                // The crash came between creating the file and its first sync.
-                begin_segment(file, &path)?;
-            }
-            FORMAT.check(file, &path)?;
-        }
-        let numbers: Vec<u64> = segments.keys().copied().collect();
-        if let Some(gap) = numbers.windows(2).find(|pair| pair[0] + 1 != pair[1]) {
-            return Err(IndexError::LogDamaged {
-                path: segment_path(dir, gap[0] + 1),
-                offset: 0,
-                reason: "the segment is missing".to_owned(),
-            });
-        }
-        if segments.is_empty() {
-            let path = segment_path(dir, 1);
-            let file = open_segment(&path)?;
-            begin_segment(&file, &path)?;
-            sync_dir(dir)?;
-            segments.insert(1, Arc::new(file));
-        }
-        let number = segments.last_key_value().map_or(1, |(&number, _)| number);
-        Ok(Self {
-            dir: dir.to_owned(),
-            segments: RwLock::new(segments),
-            tail: Mutex::new(Tail {
-                end: Position {
-                    segment: number,
-                    offset: HEADER_BYTES,
-                },
-                failure: Some("the log's end has not been looked for yet".to_owned()),
-            }),
+    /// Makes the first segment of a log that has none, after a last write.
+    pub(crate) fn begin(root: &Root, last: Sequence) -> Result<(), IndexError> {
+        let dir = log_dir(root.dir());
+        disk::create_dir(&dir)?;
+        let number = root.manifest().next_file;
+        let entry = create_segment(&dir, number, last.next())?.0;
+        fault::point("log.first_segment_created");
+        root.update(|manifest| {
+            manifest.take_file();
+            manifest.segments.push(entry);
         })
     }
 
-    /// Reads every commit from `from` on, cuts off a torn tail, and makes the
-    /// log ready for appending. Returns how many bytes of an unacknowledged
-    /// commit were cut off.
-    pub(crate) fn replay(
-        &self,
-        from: Position,
-        visit: impl FnMut(Position, &[u8], Position) -> Result<(), IndexError>,
-    ) -> Result<u64, IndexError> {
-        let (end, broken) = self.scan(from, visit)?;
-        let mut cut = 0;
-        if let Some(reason) = broken {
-            let file = self.segment(end.segment)?;
-            let path = segment_path(&self.dir, end.segment);
-            let bytes = file.metadata().on("cannot read", &path)?.len();
-            if has_commit_after(&file, &path, end.offset, bytes)? {
-                return Err(self.damaged(end, &format!("{reason}, and whole commits follow it")));
-            }
-            file.set_len(end.offset)
-                .on("cannot cut the torn tail of", &path)?;
-            file.sync_all().on("cannot sync", &path)?;
-            cut = bytes - end.offset;
+    /// Opens the segments that the manifest names. Nothing may be appended
+    /// before [`Log::recover`] has found the end.
+    pub(crate) fn open(root: Arc<Root>, segment_bytes: u64) -> Result<Self, IndexError> {
+        let dir = log_dir(root.dir());
+        let manifest = root.manifest();
+        let list = (manifest.segments.iter())
+            .map(|entry| Segment::open(&dir, entry).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let is_open = |segment: &&Arc<Segment>| segment.entry.sealed.is_none();
+        let Some(newest) = list.last().filter(is_open).map(Arc::clone) else {
+            return Err(damage(&dir, 0, "its manifest names no open segment"));
+        };
+        let gap = list.windows(2).find(|pair| {
+            let sealed = pair[0].entry.sealed;
+            sealed.is_none_or(|sealed| sealed.last.next() != pair[1].entry.first)
+        });
+        if let Some(pair) = gap {
+            let path = segment_path(&dir, pair[1].entry.number);
+            return Err(damage(&path, 0, "writes are missing before this segment"));
         }
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.end = end;
+        Ok(Self {
+            tail: Mutex::new(Tail {
+                segment: newest,
+                offset: HEADER_BYTES,
+                last: Sequence(0),
+                failure: Some("the log's end has not been looked for yet".to_owned()),
+            }),
+            segments: ArcSwap::from_pointee(Segments { dir, list }),
+            segment_bytes,
+            root,
+        })
+    }
+
+    /// The segments as they stand.
+    pub(crate) fn segments(&self) -> Arc<Segments> {
+        self.segments.load_full()
+    }
+
+    /// Reads every record that comes after `from`, and maybe some before, cuts
+    /// off a torn tail, and makes the log ready for appending. Returns how many
+    /// bytes of an unacknowledged commit were cut off.
+    ///
+    /// `acknowledged` is a write that is known to have been on the disk, because
+    /// a projection holds it: a log that ends before it is damaged.
+    pub(crate) fn recover(
+        &self,
+        from: Applied,
+        acknowledged: Sequence,
+        visit: impl FnMut(Logged<'_>) -> Result<(), IndexError>,
+    ) -> Result<u64, IndexError> {
+        let segments = self.segments();
+        let start = segments.start_after(from.sequence, from.position);
+        let end = segments.scan(start, visit)?;
+        let last = match end.last {
+            Some(last) => last,
+            // Nothing follows the place that was asked for.
+            None => from.sequence,
+        };
+        if last < acknowledged {
+            let reason = format!(
+                "the log ends at write {last}, but {acknowledged} was acknowledged: {}",
+                end.broken.unwrap_or("the file is too short")
+            );
+            return Err(segments.damaged_at(end.position, &reason));
+        }
+        let mut tail = self.tail();
+        let file = &tail.segment.file;
+        let mut cut = 0;
+        if let Some(reason) = end.broken {
+            let bytes = file.bytes()?;
+            if has_commit_after(file, tail.segment.salt, end.position.offset, bytes)? {
+                let reason = format!("{reason}, and whole commits follow it");
+                return Err(segments.damaged_at(end.position, &reason));
+            }
+            fault::point("log.tail_found_torn");
+            file.set_bytes(end.position.offset)?;
+            file.sync_data()?;
+            fault::point("log.tail_cut");
+            cut = bytes - end.position.offset;
+        }
+        tail.offset = end.position.offset;
+        tail.last = last;
         tail.failure = None;
         Ok(cut)
     }
 
-    /// Reads every commit from `from` on. `visit` gets the position of each
-    /// commit's payload, the payload, and the position where the next commit
-    /// begins. Returns where the whole commits end, and what is wrong with the
-    /// bytes behind them, if there are any.
-    pub(crate) fn scan(
+    /// Appends one commit and waits until it is on the disk. The records'
+    /// numbers follow the last one without a gap; `last` is the greatest.
+    pub(crate) fn append(
         &self,
-        from: Position,
-        mut visit: impl FnMut(Position, &[u8], Position) -> Result<(), IndexError>,
-    ) -> Result<(Position, Option<&'static str>), IndexError> {
-        let segments: Vec<(u64, Arc<File>)> = {
-            let guard = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-            guard
-                .range(from.segment..)
-                .map(|(&number, file)| (number, Arc::clone(file)))
-                .collect()
-        };
-        let newest = segments.last().map(|(number, _)| *number);
-        let mut end = from;
-        for (number, file) in segments {
-            let path = segment_path(&self.dir, number);
-            let bytes = file.metadata().on("cannot read", &path)?.len();
-            let at = |offset| Position {
-                segment: number,
-                offset,
-            };
-            if number != from.segment || end.offset < HEADER_BYTES {
-                end = at(HEADER_BYTES);
-            }
-            loop {
-                match frames::read(&file, &path, end.offset, bytes)? {
-                    Frame::Whole { payload, end: next } => {
-                        visit(at(end.offset + FRAME_HEAD_BYTES), &payload, at(next))?;
-                        end = at(next);
-                    }
-                    Frame::End => break,
-                    Frame::Broken(reason) if Some(number) == newest => {
-                        return Ok((end, Some(reason)));
-                    }
-                    Frame::Broken(reason) => {
-                        return Err(self.damaged(end, &format!("{reason}, and segments follow it")));
-                    }
-                }
-            }
-        }
-        Ok((end, None))
-    }
-
-    /// Whether a commit ends, or the log begins, exactly at a position. One
-    /// where that is not so belongs to another log, or to a longer past of
-    /// this one. Only the heads of the frames are read.
-    pub(crate) fn is_boundary(&self, position: Position) -> Result<bool, IndexError> {
-        if position == Position::default() {
-            return Ok(true);
-        }
-        let Ok(file) = self.segment(position.segment) else {
-            return Ok(false);
-        };
-        let path = segment_path(&self.dir, position.segment);
-        let bytes = file.metadata().on("cannot read", &path)?.len();
-        let mut offset = HEADER_BYTES;
-        while offset < position.offset.min(bytes) {
-            match frames::end_of(&file, &path, offset, bytes)? {
-                Some(end) => offset = end,
-                None => return Ok(false),
-            }
-        }
-        Ok(offset == position.offset)
-    }
-
-    /// Appends one commit and waits until it is on the disk. Returns the
-    /// position of its payload and of the next commit.
-    pub(crate) fn append(&self, payload: &[u8]) -> Result<(Position, Position), IndexError> {
-        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        records: &[Vec<u8>],
+        last: Sequence,
+    ) -> Result<Appended, IndexError> {
+        let mut tail = self.tail();
         if let Some(reason) = &tail.failure {
             return Err(IndexError::WriterStopped {
                 reason: reason.clone(),
             });
         }
-        if tail.end.offset > SEGMENT_BYTES {
-            tail.end = self.begin_next_segment(tail.end.segment + 1)?;
+        if tail.offset > self.segment_bytes {
+            self.roll_tail(&mut tail)?;
         }
-        let Position { segment, offset } = tail.end;
-        let path = segment_path(&self.dir, segment);
-        let file = self.segment(segment)?;
-        let frame = frames::encode(payload);
-        if let Err(error) = file.write_all_at(&frame, offset) {
+        let (payload, offsets) = join(records);
+        let frame = frames::encode(tail.segment.salt, &payload);
+        let begin = Position {
+            segment: tail.segment.entry.number,
+            offset: tail.offset,
+        };
+        fault::point("log.before_write");
+        let file = &tail.segment.file;
+        if let Err(error) = file.write_all_at(&frame, begin.offset) {
             // A full disk, most likely: cut off what may have been written, so
             // that the next append finds the log as it was.
-            let undone = file.set_len(offset).and_then(|()| file.sync_data());
+            let undone = file.set_bytes(begin.offset).and_then(|()| file.sync_data());
             if undone.is_err() {
                 tail.failure = Some(error.to_string());
             }
-            return Err(error).on("cannot write to the log", &path);
+            return Err(error);
         }
+        fault::point("log.written");
         if let Err(error) = file.sync_data() {
             // Nobody knows what is on the disk now; only opening anew can tell.
             tail.failure = Some(error.to_string());
-            return Err(error).on("cannot sync the log", &path);
+            return Err(error);
         }
-        let at = |offset| Position { segment, offset };
-        let next = at(offset + frame.len() as u64);
-        tail.end = next;
-        Ok((at(offset + FRAME_HEAD_BYTES), next))
+        fault::point("log.synced");
+        let first = Sequence(last.0 + 1 - records.len() as u64);
+        let places = offsets.iter().zip(records).enumerate();
+        let places = places.map(|(i, (offset, record))| Place {
+            sequence: Sequence(first.0 + i as u64),
+            position: Position {
+                offset: begin.offset + FRAME_HEAD_BYTES + offset,
+                ..begin
+            },
+            bytes: record.len() as u64,
+        });
+        let end = Position {
+            offset: begin.offset + frame.len() as u64,
+            ..begin
+        };
+        let appended = Appended {
+            places: places.collect(),
+            begin,
+            end,
+        };
+        tail.offset = end.offset;
+        tail.last = last;
+        Ok(appended)
     }
 
-    fn begin_next_segment(&self, number: u64) -> Result<Position, IndexError> {
-        let path = segment_path(&self.dir, number);
-        let file = open_segment(&path)?;
-        begin_segment(&file, &path)?;
-        sync_dir(&self.dir)?;
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(number, Arc::new(file));
-        Ok(Position {
-            segment: number,
-            offset: HEADER_BYTES,
-        })
+    /// Closes the open segment and begins another, unless it is empty.
+    pub(crate) fn roll(&self) -> Result<(), IndexError> {
+        let mut tail = self.tail();
+        if let Some(reason) = &tail.failure {
+            return Err(IndexError::WriterStopped {
+                reason: reason.clone(),
+            });
+        }
+        if tail.offset > HEADER_BYTES {
+            self.roll_tail(&mut tail)?;
+        }
+        Ok(())
     }
 
-    /// Reads bytes that a record's position names.
-    pub(crate) fn read(&self, at: Position, bytes: usize) -> Result<Vec<u8>, IndexError> {
-        let mut buffer = vec![0; bytes];
-        self.segment(at.segment)?
-            .read_exact_at(&mut buffer, at.offset)
-            .on("cannot read", &segment_path(&self.dir, at.segment))?;
-        Ok(buffer)
+    fn roll_tail(&self, tail: &mut Tail) -> Result<(), IndexError> {
+        let segments = self.segments();
+        let dir = segments.dir.clone();
+        let sealed = Sealed {
+            last: tail.last,
+            bytes: tail.offset,
+        };
+        let number = self.root.manifest().next_file;
+        let closed = Arc::new(tail.segment.sealed(&dir, sealed)?);
+        let (entry, file, salt) = create_segment(&dir, number, tail.last.next())?;
+        fault::point("log.next_segment_created");
+        let updated = self.root.update(|manifest| {
+            manifest.take_file();
+            if let Some(open) = manifest.segments.last_mut() {
+                open.sealed = Some(sealed);
+            }
+            manifest.segments.push(entry.clone());
+        });
+        if let Err(error) = updated {
+            drop(file);
+            let _ = disk::remove_file(&segment_path(&dir, number));
+            return Err(error);
+        }
+        let fresh = Arc::new(Segment::new(entry, file, salt));
+        let mut list = segments.list.clone();
+        list.pop();
+        list.push(closed);
+        list.push(Arc::clone(&fresh));
+        self.segments.store(Arc::new(Segments { dir, list }));
+        tail.segment = fresh;
+        tail.offset = HEADER_BYTES;
+        Ok(())
     }
 
-    /// An error that names a damaged place.
-    pub(crate) fn damaged(&self, at: Position, reason: &str) -> IndexError {
-        IndexError::LogDamaged {
-            path: segment_path(&self.dir, at.segment),
-            offset: at.offset,
-            reason: reason.to_owned(),
+    /// Takes other segments into use for some that are closed: what compaction
+    /// wrote, already synced. The manifest changes in the same moment.
+    pub(crate) fn replace(&self, former: &[u64], fresh: &[SegmentEntry]) -> Result<(), IndexError> {
+        // Held so that no roll comes between.
+        let _tail = self.tail();
+        let segments = self.segments();
+        let replaced = |entries: &[SegmentEntry]| {
+            let at = entries.iter().position(|e| former.contains(&e.number));
+            let mut kept: Vec<SegmentEntry> = entries.to_vec();
+            kept.retain(|entry| !former.contains(&entry.number));
+            let at = at.unwrap_or(0);
+            kept.splice(at..at, fresh.iter().cloned());
+            kept
+        };
+        let opened = (fresh.iter())
+            .map(|entry| Segment::open(&segments.dir, entry).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.root.update(|manifest| {
+            manifest.segments = replaced(&manifest.segments);
+        })?;
+        fault::point("compaction.switched");
+        let mut list = segments.list.clone();
+        let at = (list.iter()).position(|s| former.contains(&s.entry.number));
+        list.retain(|segment| !former.contains(&segment.entry.number));
+        let at = at.unwrap_or(0);
+        list.splice(at..at, opened);
+        let dir = segments.dir.clone();
+        self.segments.store(Arc::new(Segments { dir, list }));
+        Ok(())
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes what the manifest does not name: leftovers of a crash.
+pub(crate) fn remove_strays(dir: &Path, manifest: &Manifest) -> Result<(), IndexError> {
+    let named: Vec<PathBuf> = (manifest.segments.iter())
+        .map(|entry| segment_path(dir, entry.number))
+        .collect();
+    for path in disk::list(dir)? {
+        if !named.contains(&path) {
+            disk::remove_file(&path)?;
         }
     }
-
-    fn segment(&self, number: u64) -> Result<Arc<File>, IndexError> {
-        let guard = self.segments.read().unwrap_or_else(PoisonError::into_inner);
-        guard.get(&number).cloned().ok_or_else(|| IndexError::Io {
-            action: "cannot open",
-            path: segment_path(&self.dir, number),
-            source: std::io::ErrorKind::NotFound.into(),
-        })
-    }
+    Ok(())
 }
 
-fn open_segment(path: &Path) -> Result<File, IndexError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .on("cannot open", path)
-}
-
-/// Writes a new segment's header and waits for it.
-fn begin_segment(file: &File, path: &Path) -> Result<(), IndexError> {
-    file.write_all_at(&FORMAT.header(), 0)
-        .on("cannot write", path)?;
-    file.sync_all().on("cannot sync", path)
-}
-
-fn segment_path(dir: &Path, number: u64) -> PathBuf {
-    dir.join(format!("{number:08}.log"))
-}
-
-fn segment_number(path: &Path) -> Option<u64> {
-    if path.extension()? != "log" {
-        return None;
-    }
-    path.file_stem()?.to_str()?.parse().ok()
+/// Makes an empty segment whose name and header are on the disk.
+pub(crate) fn create_segment(
+    dir: &Path,
+    number: u64,
+    first: Sequence,
+) -> Result<(SegmentEntry, DiskFile, Salt), IndexError> {
+    let file = DiskFile::create(&segment_path(dir, number))?;
+    let salt = FORMAT.begin(&file)?;
+    file.sync_data()?;
+    disk::sync_dir(dir)?;
+    let entry = SegmentEntry {
+        number,
+        salt: salt.0,
+        first,
+        sealed: None,
+        table: None,
+    };
+    Ok((entry, file, salt))
 }
 
 /// Whether a whole commit stands anywhere behind a broken frame.
-fn has_commit_after(file: &File, path: &Path, broken: u64, bytes: u64) -> Result<bool, IndexError> {
+fn has_commit_after(
+    file: &DiskFile,
+    salt: Salt,
+    broken: u64,
+    bytes: u64,
+) -> Result<bool, IndexError> {
     let mut rest = vec![0; usize::try_from(bytes - broken).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut rest, broken)
-        .on("cannot read", path)?;
-    let head = FRAME_HEAD_BYTES as usize;
-    for start in 1..rest.len().saturating_sub(head) {
-        let frame = &rest[start..];
-        let length = u32::from_le_bytes([frame[0], frame[1], frame[2], frame[3]]);
-        let Some(payload) = frame.get(head..head + length as usize) else {
-            continue;
-        };
-        // The shape is looked at first: it is far cheaper than the checksum.
-        let is_commit = split(payload).is_some_and(|records| !records.is_empty());
-        if is_commit
-            && crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), payload).to_le_bytes()
-                == frame[4..8]
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    file.read_exact_at(&mut rest, broken)?;
+    // The shape is looked at first: it is far cheaper than the checksum.
+    let is_commit = |payload: &[u8]| split(payload).is_some_and(|records| !records.is_empty());
+    Ok((1..rest.len()).any(|start| frames::decode(salt, &rest[start..], is_commit).is_some()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_record::join;
+    use crate::CollectionSettings;
+    use std::fs;
 
-    fn commit(text: &str) -> Vec<u8> {
-        join(&[text.as_bytes().to_vec()]).0
+    /// A record as far as the log looks at it.
+    fn record(sequence: u64, text: &str) -> Vec<u8> {
+        let mut bytes = vec![2];
+        bytes.extend_from_slice(&sequence.to_le_bytes());
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
     }
 
-    fn read_all(dir: &Path) -> Result<(Vec<Vec<u8>>, u64, Log), IndexError> {
-        let log = Log::open(dir)?;
-        let mut payloads = Vec::new();
-        let cut = log.replay(Position::default(), |_, payload, _| {
-            payloads.push(payload.to_vec());
-            Ok(())
-        })?;
-        Ok((payloads, cut, log))
+    struct Bench {
+        dir: tempfile::TempDir,
     }
 
-    fn log_of(dir: &Path, texts: &[&str]) -> Vec<Position> {
-        let (_, _, log) = read_all(dir).unwrap();
-        texts
-            .iter()
-            .map(|text| log.append(&commit(text)).unwrap().1)
-            .collect()
+    impl Bench {
+        fn new(texts: &[&str]) -> (Self, Vec<Position>) {
+            let dir = tempfile::tempdir().unwrap();
+            let manifest = Manifest::new(&CollectionSettings::for_tests());
+            let root = Root::create(dir.path(), manifest).unwrap();
+            Log::begin(&root, Sequence(0)).unwrap();
+            let bench = Self { dir };
+            let (_, _, log) = bench.read().unwrap();
+            let ends = (1..).zip(texts).map(|(n, text)| {
+                let appended = log.append(&[record(n, text)], Sequence(n)).unwrap();
+                appended.end
+            });
+            let ends = ends.collect();
+            (bench, ends)
+        }
+
+        fn open(&self) -> Result<Log, IndexError> {
+            Log::open(Arc::new(Root::open(self.dir.path())?), 1 << 20)
+        }
+
+        fn read(&self) -> Result<(Vec<String>, u64, Log), IndexError> {
+            self.read_after(Applied::default(), Sequence(0))
+        }
+
+        fn read_after(
+            &self,
+            from: Applied,
+            acknowledged: Sequence,
+        ) -> Result<(Vec<String>, u64, Log), IndexError> {
+            let log = self.open()?;
+            let mut texts = Vec::new();
+            let cut = log.recover(from, acknowledged, |logged| {
+                texts.push(String::from_utf8(logged.bytes[9..].to_vec()).unwrap());
+                Ok(())
+            })?;
+            Ok((texts, cut, log))
+        }
+
+        fn segment(&self) -> PathBuf {
+            let manifest = Root::open(self.dir.path()).unwrap().manifest();
+            segment_path(&log_dir(self.dir.path()), manifest.segments[0].number)
+        }
     }
 
     #[test]
     fn commits_are_read_again_in_order() {
-        let dir = tempfile::tempdir().unwrap();
-        log_of(dir.path(), &["one", "two"]);
-        log_of(dir.path(), &["three"]);
-        let (payloads, cut, _) = read_all(dir.path()).unwrap();
-        assert_eq!(payloads, ["one", "two", "three"].map(commit));
+        let (bench, _) = Bench::new(&["one", "two"]);
+        let (_, _, log) = bench.read().unwrap();
+        log.append(&[record(3, "three")], Sequence(3)).unwrap();
+        let (texts, cut, _) = bench.read().unwrap();
+        assert_eq!(texts, ["one", "two", "three"]);
         assert_eq!(cut, 0);
     }
 
     #[test]
     fn a_tail_torn_anywhere_is_cut_and_writing_goes_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let ends = log_of(dir.path(), &["one", "two"]);
-        let path = segment_path(dir.path(), 1);
-        let whole = fs::read(&path).unwrap();
+        let (bench, ends) = Bench::new(&["one", "two"]);
+        let whole = fs::read(bench.segment()).unwrap();
         for length in ends[0].offset + 1..ends[1].offset {
-            fs::write(&path, &whole[..length as usize]).unwrap();
-            let (payloads, cut, log) = read_all(dir.path()).unwrap();
-            assert_eq!(payloads, [commit("one")]);
+            fs::write(bench.segment(), &whole[..length as usize]).unwrap();
+            let (texts, cut, log) = bench.read().unwrap();
+            assert_eq!(texts, ["one"]);
             assert_eq!(cut, length - ends[0].offset);
-            log.append(&commit("again")).unwrap();
-            let (payloads, _, _) = read_all(dir.path()).unwrap();
-            assert_eq!(payloads, ["one", "again"].map(commit));
+            log.append(&[record(2, "again")], Sequence(2)).unwrap();
+            assert_eq!(bench.read().unwrap().0, ["one", "again"]);
         }
     }
 
     #[test]
+    fn a_torn_tail_that_a_projection_holds_is_damage() {
+        let (bench, ends) = Bench::new(&["one", "two"]);
+        let whole = fs::read(bench.segment()).unwrap();
+        fs::write(bench.segment(), &whole[..whole.len() - 1]).unwrap();
+        match bench.read_after(Applied::default(), Sequence(2)) {
+            Err(IndexError::LogDamaged { offset, .. }) => assert_eq!(offset, ends[0].offset),
+            other => panic!("{:?}", other.map(|(texts, ..)| texts)),
+        }
+        assert_eq!(fs::read(bench.segment()).unwrap().len(), whole.len() - 1);
+    }
+
+    #[test]
+    fn a_torn_commit_whose_text_spells_a_commit_is_cut() {
+        let (bench, ends) = Bench::new(&["one"]);
+        let inner = frames::encode(Salt(1), &join(&[record(9, "inner")]).0);
+        let (_, _, log) = bench.read().unwrap();
+        let mut outer = record(2, "");
+        outer.extend_from_slice(&inner);
+        outer.extend_from_slice(&[0; 20]);
+        log.append(&[outer], Sequence(2)).unwrap();
+        let whole = fs::read(bench.segment()).unwrap();
+        fs::write(bench.segment(), &whole[..whole.len() - 3]).unwrap();
+        let (texts, cut, _) = bench.read().unwrap();
+        assert_eq!(texts, ["one"]);
+        assert_eq!(cut, whole.len() as u64 - 3 - ends[0].offset);
+    }
+
+    #[test]
     fn damage_before_a_whole_commit_is_refused_with_its_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let ends = log_of(dir.path(), &["one", "two", "three"]);
-        let path = segment_path(dir.path(), 1);
-        let whole = fs::read(&path).unwrap();
+        let (bench, ends) = Bench::new(&["one", "two", "three"]);
+        let whole = fs::read(bench.segment()).unwrap();
         for byte in ends[0].offset..ends[1].offset {
             let mut bad = whole.clone();
             bad[byte as usize] ^= 0x40;
-            fs::write(&path, &bad).unwrap();
-            match read_all(dir.path()) {
+            fs::write(bench.segment(), &bad).unwrap();
+            match bench.read() {
                 Err(IndexError::LogDamaged { offset, .. }) => assert_eq!(offset, ends[0].offset),
-                other => panic!("byte {byte}: {:?}", other.map(|(payloads, ..)| payloads)),
+                other => panic!("byte {byte}: {:?}", other.map(|(texts, ..)| texts)),
             }
-            assert_eq!(fs::read(&path).unwrap(), bad, "nothing was cut");
+            assert_eq!(fs::read(bench.segment()).unwrap(), bad, "nothing was cut");
         }
     }
 
     #[test]
     fn replay_begins_where_it_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let ends = log_of(dir.path(), &["one", "two", "three"]);
-        let log = Log::open(dir.path()).unwrap();
-        let mut seen = Vec::new();
-        log.replay(ends[0], |_, payload, next| {
-            seen.push((payload.to_vec(), next));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!(seen, [(commit("two"), ends[1]), (commit("three"), ends[2])]);
+        let (bench, ends) = Bench::new(&["one", "two", "three"]);
+        let applied = |sequence, position| Applied {
+            sequence: Sequence(sequence),
+            position,
+            ..Applied::default()
+        };
+        let texts = |from| bench.read_after(from, Sequence(0)).unwrap().0;
+        assert_eq!(texts(applied(1, ends[0])), ["two", "three"]);
+        assert_eq!(texts(applied(3, ends[2])), [] as [&str; 0]);
+        // A place that is none: the beginning of the segment.
+        let astray = Position {
+            offset: ends[0].offset + 1,
+            ..ends[0]
+        };
+        let sealed = Position {
+            segment: 77,
+            offset: 24,
+        };
+        for place in [astray, sealed, Position::default()] {
+            assert_eq!(texts(applied(1, place)), ["one", "two", "three"]);
+        }
+    }
+
+    #[test]
+    fn rolled_segments_are_read_as_one_log_and_a_missing_one_is_damage() {
+        let (bench, _) = Bench::new(&["one", "two"]);
+        let (_, _, log) = bench.read().unwrap();
+        log.roll().unwrap();
+        log.roll().unwrap();
+        log.append(&[record(3, "three")], Sequence(3)).unwrap();
+        let segments = Root::open(bench.dir.path()).unwrap().manifest().segments;
+        assert_eq!(segments.len(), 2, "an empty segment is not rolled");
+        assert_eq!(bench.read().unwrap().0, ["one", "two", "three"]);
+        fs::remove_file(bench.segment()).unwrap();
+        assert!(matches!(bench.read(), Err(IndexError::LogDamaged { .. })));
     }
 }

@@ -1,37 +1,65 @@
 //! What does one write look like in the log?
 //!
 //! ```text
-//! commit: count u32 | (length u32 | record)*
-//! record: kind u8 (1 put, 2 delete) | sequence u64 | rest
-//! put:    outline length u32 | outline CRC-32C u32 | outline | text | codes
-//! delete: document id
+//! commit:     count u32 | (length u32 | record)*
+//! record:     kind u8 | sequence u64 | rest
+//! 1 put:      document's outline (length u32 | CRC-32C u32 | bytes) | text | derivation, if it has one
+//! 2 delete:   document id
+//! 3 derive:   sequence of the put u64 | length u32 | document id | derivation
+//! derivation: outline (length u32 | CRC-32C u32 | bytes) | vectors
 //! ```
 //!
-//! The outline is all of a document but its text and vectors; it has a
-//! checksum of its own, so that a query can read it without the rest. A
-//! chunk's text is checked against its hash in the outline.
+//! A document is put together with what one generation derived from it:
+//! chunks and vectors. What another generation derives comes as a record of
+//! its own. Outlines have checksums of their own, so that a query can read
+//! them without the rest; a chunk's text is checked against its hash.
 
 use std::collections::HashMap;
 
 use cento_core::{
-    ByteSpan, Chunk, ChunkNo, ContentHash, Document, DocumentId, Metadata, Sequence, TextHash,
+    ByteSpan, Chunk, ChunkNo, ContentHash, Document, DocumentId, GenerationNo, Metadata, Sequence,
+    TextHash, TextKind,
 };
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::settings::Precision;
 use crate::vectors::Codes;
 
-/// All of a document but its text and vectors, in Postcard's wire format.
+/// All of a document but its text, in Postcard's wire format.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Outline {
+pub(crate) struct DocumentOutline {
     pub(crate) id: DocumentId,
     pub(crate) title: String,
     pub(crate) source: Option<String>,
     pub(crate) metadata: Metadata,
     pub(crate) content_hash: ContentHash,
+    pub(crate) kind: TextKind,
     pub(crate) text_bytes: u64,
+}
+
+impl DocumentOutline {
+    pub(crate) fn of(document: &Document) -> Self {
+        Self {
+            id: document.id.clone(),
+            title: document.title.clone(),
+            source: document.source.clone(),
+            metadata: document.metadata.clone(),
+            content_hash: document.content_hash,
+            kind: document.kind,
+            text_bytes: document.text.len() as u64,
+        }
+    }
+}
+
+/// All of a derivation but its vectors, in Postcard's wire format.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DerivedOutline {
+    pub(crate) generation: GenerationNo,
     /// The number of the first chunk; the others follow it.
     pub(crate) first_chunk: ChunkNo,
     pub(crate) dimensions: u32,
+    pub(crate) precision: Precision,
     /// The distinct heading paths, in order of first use.
     pub(crate) heading_paths: Vec<Vec<String>>,
     pub(crate) chunks: Vec<ChunkEntry>,
@@ -47,13 +75,14 @@ pub(crate) struct ChunkEntry {
     pub(crate) hash: TextHash,
 }
 
-impl Outline {
-    /// The outline of a document whose chunks have been checked.
+impl DerivedOutline {
+    /// The outline of chunks that have been checked against their text. Its
+    /// generation and its chunks' numbers are given when it is written.
     pub(crate) fn of(
-        document: &Document,
+        text: &str,
         chunks: &[Chunk],
         dimensions: u32,
-        first_chunk: ChunkNo,
+        precision: Precision,
     ) -> Result<Self, cento_core::CoreError> {
         let mut places: HashMap<&[String], u32> = HashMap::new();
         let mut heading_paths: Vec<Vec<String>> = Vec::new();
@@ -67,18 +96,14 @@ impl Outline {
                 span: chunk.span,
                 line: chunk.line,
                 heading_path,
-                hash: TextHash::of(chunk.span.slice(&document.text)?),
+                hash: TextHash::of(chunk.span.slice(text)?),
             });
         }
         Ok(Self {
-            id: document.id.clone(),
-            title: document.title.clone(),
-            source: document.source.clone(),
-            metadata: document.metadata.clone(),
-            content_hash: document.content_hash,
-            text_bytes: document.text.len() as u64,
-            first_chunk,
+            generation: GenerationNo::default(),
+            first_chunk: ChunkNo::default(),
             dimensions,
+            precision,
             heading_paths,
             chunks: entries,
         })
@@ -90,106 +115,267 @@ impl Outline {
             .get(entry.heading_path as usize)
             .map_or(&[], Vec::as_slice)
     }
+
+    /// How many chunks there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.chunks.len() as u32
+    }
+
+    /// The numbers of its chunks.
+    pub(crate) fn numbers(&self) -> std::ops::Range<u64> {
+        self.first_chunk.0..self.first_chunk.0 + u64::from(self.count())
+    }
 }
 
 /// One write, as replay sees it.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
     pub(crate) sequence: Sequence,
     pub(crate) change: Change,
 }
 
 /// What a write does.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
     Put(Box<Put>),
     Delete(DocumentId),
+    Derive(Box<Derive>),
 }
 
-/// A document put, with everything derived from it.
-#[derive(Debug)]
+/// A document put, with what one generation derived from it. Compaction takes
+/// the derivation away when no kept generation has made it.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Put {
-    pub(crate) outline: Outline,
-    /// Length of the encoded outline in bytes.
-    pub(crate) outline_bytes: u32,
+    pub(crate) document: DocumentOutline,
     pub(crate) text: String,
-    /// One row of codes a chunk.
-    pub(crate) codes: Codes,
+    pub(crate) derivation: Option<Derivation>,
+}
+
+/// What another generation derived from a document that was put before.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Derive {
+    /// The put.
+    pub(crate) of: Sequence,
+    pub(crate) id: DocumentId,
+    pub(crate) derivation: Derivation,
+}
+
+/// Chunks and their vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Derivation {
+    pub(crate) outline: DerivedOutline,
+    pub(crate) vectors: LoggedVectors,
+}
+
+/// Vectors as the log keeps them, one row a chunk.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum LoggedVectors {
+    I8(Codes),
+    F32 { dimensions: usize, values: Vec<f32> },
+}
+
+impl LoggedVectors {
+    /// Vectors of `dimensions` finite components, kept as exactly as told.
+    pub(crate) fn of(precision: Precision, dimensions: usize, vectors: &[Vec<f32>]) -> Self {
+        match precision {
+            Precision::I8 => Self::I8(Codes::quantise(dimensions, vectors)),
+            Precision::F32 => Self::F32 {
+                dimensions,
+                values: vectors.concat(),
+            },
+        }
+    }
+
+    /// In one byte a dimension.
+    pub(crate) fn codes(&self) -> Codes {
+        match self {
+            Self::I8(codes) => codes.clone(),
+            Self::F32 { dimensions, values } => {
+                let rows: Vec<Vec<f32>> = values.chunks(*dimensions).map(<[f32]>::to_vec).collect();
+                Codes::quantise(*dimensions, &rows)
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::I8(codes) => out.extend(codes.values().iter().map(|code| code.cast_unsigned())),
+            Self::F32 { values, .. } => out.extend(values.iter().flat_map(|x| x.to_le_bytes())),
+        }
+    }
+
+    fn decode(bytes: &[u8], outline: &DerivedOutline) -> Option<Self> {
+        let dimensions = outline.dimensions as usize;
+        let count = outline.chunks.len().checked_mul(dimensions)?;
+        match outline.precision {
+            _ if dimensions == 0 => None,
+            Precision::I8 if bytes.len() == count => {
+                let codes = bytes.iter().map(|byte| byte.cast_signed()).collect();
+                Some(Self::I8(Codes::new(dimensions, codes)))
+            }
+            Precision::F32 if Some(bytes.len()) == count.checked_mul(4) => {
+                let (words, _) = bytes.as_chunks::<4>();
+                let values = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+                Some(Self::F32 { dimensions, values })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where the parts of a record stand in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    /// Length of the document's encoded outline.
+    pub(crate) document_bytes: u32,
+    /// Where the derivation begins.
+    pub(crate) derived_at: u64,
+    /// Length of its encoded outline.
+    pub(crate) derived_bytes: u32,
 }
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
-/// Bytes of a put before its outline: kind, sequence, length, checksum.
-pub(crate) const PUT_HEAD_BYTES: u64 = 1 + 8 + 4 + 4;
+const DERIVE: u8 = 3;
+/// Bytes of a record before its rest: kind and sequence.
+pub(crate) const RECORD_HEAD_BYTES: u64 = 1 + 8;
+/// Bytes before an outline: length and checksum.
+pub(crate) const OUTLINE_HEAD_BYTES: u64 = 4 + 4;
 
 impl Record {
-    /// Appends the record's bytes.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    /// The record's bytes, and where its parts stand in them.
+    pub(crate) fn encode(&self) -> Result<(Vec<u8>, Layout), postcard::Error> {
+        let mut out = Vec::new();
+        let mut layout = Layout::default();
+        let kind = match &self.change {
+            Change::Put(_) => PUT,
+            Change::Delete(_) => DELETE,
+            Change::Derive(_) => DERIVE,
+        };
+        out.push(kind);
+        out.extend_from_slice(&self.sequence.0.to_le_bytes());
         match &self.change {
             Change::Put(put) => {
-                let outline = postcard::to_stdvec(&put.outline)?;
-                out.push(PUT);
-                out.extend_from_slice(&self.sequence.0.to_le_bytes());
-                out.extend_from_slice(&(outline.len() as u32).to_le_bytes());
-                out.extend_from_slice(&crc32c::crc32c(&outline).to_le_bytes());
-                out.extend_from_slice(&outline);
+                layout.document_bytes = encode_outline(&put.document, &mut out)?;
                 out.extend_from_slice(put.text.as_bytes());
-                out.extend(put.codes.values().iter().map(|&code| code.cast_unsigned()));
+                if let Some(derivation) = &put.derivation {
+                    derivation.encode(&mut out, &mut layout)?;
+                }
             }
-            Change::Delete(id) => {
-                out.push(DELETE);
-                out.extend_from_slice(&self.sequence.0.to_le_bytes());
-                out.extend_from_slice(id.as_str().as_bytes());
+            Change::Delete(id) => out.extend_from_slice(id.as_str().as_bytes()),
+            Change::Derive(derive) => {
+                out.extend_from_slice(&derive.of.0.to_le_bytes());
+                let id = derive.id.as_str().as_bytes();
+                out.extend_from_slice(&(id.len() as u32).to_le_bytes());
+                out.extend_from_slice(id);
+                derive.derivation.encode(&mut out, &mut layout)?;
             }
         }
-        Ok(())
+        Ok((out, layout))
     }
 
     /// Reads a record; `None` if the bytes are none.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &[u8]) -> Option<(Self, Layout)> {
         let (kind, rest) = bytes.split_first()?;
         let (sequence, rest) = rest.split_first_chunk::<8>()?;
         let sequence = Sequence(u64::from_le_bytes(*sequence));
+        let mut layout = Layout::default();
         let change = match *kind {
             PUT => {
-                let (length, _) = rest.split_first_chunk::<4>()?;
-                let outline_bytes = u32::from_le_bytes(*length);
-                let outline = decode_outline(rest)?;
-                let rest = rest.get(8 + outline_bytes as usize..)?;
-                let text_bytes = usize::try_from(outline.text_bytes).ok()?;
-                let text = std::str::from_utf8(rest.get(..text_bytes)?).ok()?;
-                let codes: Vec<i8> = rest[text_bytes..].iter().map(|b| b.cast_signed()).collect();
-                let dimensions = outline.dimensions as usize;
-                if codes.len() != outline.chunks.len() * dimensions {
-                    return None;
-                }
+                let (document, rest) = split_outline::<DocumentOutline>(rest)?;
+                let outline_bytes = bytes.len() - rest.len() - RECORD_HEAD_BYTES as usize;
+                layout.document_bytes = (outline_bytes - OUTLINE_HEAD_BYTES as usize) as u32;
+                let text_bytes = usize::try_from(document.text_bytes).ok()?;
+                let (text, rest) = rest.split_at_checked(text_bytes)?;
+                let text = std::str::from_utf8(text).ok()?.to_owned();
+                let derivation = if rest.is_empty() {
+                    None
+                } else {
+                    layout.derived_at = (bytes.len() - rest.len()) as u64;
+                    Some(Derivation::decode(rest, &mut layout)?)
+                };
                 Change::Put(Box::new(Put {
-                    outline,
-                    outline_bytes,
-                    text: text.to_owned(),
-                    codes: Codes::new(dimensions, codes),
+                    document,
+                    text,
+                    derivation,
                 }))
             }
             DELETE => {
                 let id = std::str::from_utf8(rest).ok()?;
                 Change::Delete(DocumentId::new(id).ok()?)
             }
+            DERIVE => {
+                let (of, rest) = rest.split_first_chunk::<8>()?;
+                let (length, rest) = rest.split_first_chunk::<4>()?;
+                let (id, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+                layout.derived_at = (bytes.len() - rest.len()) as u64;
+                Change::Derive(Box::new(Derive {
+                    of: Sequence(u64::from_le_bytes(*of)),
+                    id: DocumentId::new(std::str::from_utf8(id).ok()?).ok()?,
+                    derivation: Derivation::decode(rest, &mut layout)?,
+                }))
+            }
             _ => return None,
         };
-        Some(Self { sequence, change })
+        Some((Self { sequence, change }, layout))
+    }
+
+    /// The document that it is about.
+    pub(crate) fn id(&self) -> &DocumentId {
+        match &self.change {
+            Change::Put(put) => &put.document.id,
+            Change::Delete(id) => id,
+            Change::Derive(derive) => &derive.id,
+        }
     }
 }
 
-/// Reads an outline from its length, checksum and bytes, as they stand in a
-/// put record after kind and sequence.
-pub(crate) fn decode_outline(bytes: &[u8]) -> Option<Outline> {
+impl Derivation {
+    fn encode(&self, out: &mut Vec<u8>, layout: &mut Layout) -> Result<(), postcard::Error> {
+        layout.derived_at = out.len() as u64;
+        layout.derived_bytes = encode_outline(&self.outline, out)?;
+        self.vectors.encode(out);
+        Ok(())
+    }
+
+    /// Reads a derivation from bytes that hold nothing else.
+    pub(crate) fn decode(bytes: &[u8], layout: &mut Layout) -> Option<Self> {
+        let (outline, rest) = split_outline::<DerivedOutline>(bytes)?;
+        layout.derived_bytes = (bytes.len() - rest.len() - OUTLINE_HEAD_BYTES as usize) as u32;
+        let vectors = LoggedVectors::decode(rest, &outline)?;
+        Some(Self { outline, vectors })
+    }
+}
+
+/// The sequence of an encoded record.
+pub(crate) fn sequence_of(record: &[u8]) -> Option<Sequence> {
+    let (sequence, _) = record.get(1..)?.split_first_chunk::<8>()?;
+    Some(Sequence(u64::from_le_bytes(*sequence)))
+}
+
+/// Appends length, checksum and bytes; returns the length.
+fn encode_outline<T: Serialize>(outline: &T, out: &mut Vec<u8>) -> Result<u32, postcard::Error> {
+    let outline = postcard::to_stdvec(outline)?;
+    let bytes = outline.len() as u32;
+    out.extend_from_slice(&bytes.to_le_bytes());
+    out.extend_from_slice(&crc32c::crc32c(&outline).to_le_bytes());
+    out.extend_from_slice(&outline);
+    Ok(bytes)
+}
+
+/// Reads an outline from its length, checksum and bytes.
+pub(crate) fn decode_outline<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    split_outline(bytes).map(|(outline, _)| outline)
+}
+
+fn split_outline<T: DeserializeOwned>(bytes: &[u8]) -> Option<(T, &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>()?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
-    let outline = rest.get(..u32::from_le_bytes(*length) as usize)?;
+    let (outline, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
     if crc32c::crc32c(outline) != u32::from_le_bytes(*crc) {
         return None;
     }
-    postcard::from_bytes(outline).ok()
+    Some((postcard::from_bytes(outline).ok()?, rest))
 }
 
 /// Joins encoded records into one commit's payload. Returns it with the offset
@@ -225,66 +411,93 @@ pub(crate) fn split(payload: &[u8]) -> Option<Vec<(u64, &[u8])>> {
 mod tests {
     use super::*;
 
-    fn put() -> Record {
-        let document = Document {
-            id: DocumentId::new("a.md").unwrap(),
-            title: "A".to_owned(),
-            source: None,
-            metadata: Metadata::default(),
-            text: "one. two.".to_owned(),
-            content_hash: ContentHash::of([b"x".as_slice()]),
-        };
+    fn derivation(precision: Precision) -> Derivation {
         let chunk = |start, end| Chunk {
             span: ByteSpan { start, end },
             heading_path: vec!["H".to_owned()],
             line: 1,
         };
-        let outline = Outline::of(&document, &[chunk(0, 4), chunk(5, 9)], 3, ChunkNo(7)).unwrap();
-        Record {
-            sequence: Sequence(5),
-            change: Change::Put(Box::new(Put {
-                outline,
-                outline_bytes: 0,
-                text: document.text,
-                codes: Codes::new(3, vec![1, -2, 3, 4, 5, -128]),
+        let chunks = [chunk(0, 4), chunk(5, 9)];
+        let vectors = [vec![0.5, -0.25, 1.0], vec![0.0, 1.0, 0.0]];
+        Derivation {
+            outline: DerivedOutline::of("one. two.", &chunks, 3, precision).unwrap(),
+            vectors: LoggedVectors::of(precision, 3, &vectors),
+        }
+    }
+
+    fn records() -> Vec<Record> {
+        let id = DocumentId::new("a.md").unwrap();
+        let document = Document {
+            id: id.clone(),
+            title: "A".to_owned(),
+            source: None,
+            metadata: Metadata::default(),
+            text: "one. two.".to_owned(),
+            kind: TextKind::Markdown,
+            content_hash: ContentHash::of([b"x".as_slice()]),
+        };
+        let put = |derivation| {
+            Change::Put(Box::new(Put {
+                document: DocumentOutline::of(&document),
+                text: document.text.clone(),
+                derivation,
+            }))
+        };
+        let changes = [
+            put(Some(derivation(Precision::I8))),
+            put(Some(derivation(Precision::F32))),
+            put(None),
+            Change::Delete(id.clone()),
+            Change::Derive(Box::new(Derive {
+                of: Sequence(5),
+                id,
+                derivation: derivation(Precision::F32),
             })),
+        ];
+        let numbered = (5..).map(Sequence).zip(changes);
+        numbered
+            .map(|(sequence, change)| Record { sequence, change })
+            .collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_with_the_places_of_its_parts() {
+        let encoded: Vec<(Vec<u8>, Layout)> =
+            records().iter().map(|r| r.encode().unwrap()).collect();
+        let bytes: Vec<Vec<u8>> = encoded.iter().map(|(bytes, _)| bytes.clone()).collect();
+        let (payload, offsets) = join(&bytes);
+        let found = split(&payload).unwrap();
+        assert_eq!(found.iter().map(|r| r.0).collect::<Vec<_>>(), offsets);
+        for (((_, bytes), record), (_, layout)) in found.iter().zip(records()).zip(&encoded) {
+            assert_eq!(Record::decode(bytes), Some((record.clone(), *layout)));
+            assert_eq!(sequence_of(bytes), Some(record.sequence));
+            if layout.derived_at > 0 {
+                let outline: DerivedOutline =
+                    decode_outline(&bytes[layout.derived_at as usize..]).unwrap();
+                assert_eq!(outline.chunks.len(), 2);
+            }
         }
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
-        let delete = Record {
-            sequence: Sequence(6),
-            change: Change::Delete(DocumentId::new("b").unwrap()),
-        };
-        let mut encoded = Vec::new();
-        for record in [put(), delete] {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes).unwrap();
-            encoded.push(bytes);
-        }
-        let (payload, offsets) = join(&encoded);
-        let records = split(&payload).unwrap();
-        assert_eq!(records.iter().map(|r| r.0).collect::<Vec<_>>(), offsets);
-        let first = Record::decode(records[0].1).unwrap();
-        assert_eq!(first.sequence, Sequence(5));
-        let (Change::Put(read), Change::Put(written)) = (first.change, put().change) else {
-            panic!("a put")
-        };
-        assert_eq!(read.outline, written.outline);
-        assert_eq!(read.text, written.text);
-        assert_eq!(read.codes.values(), written.codes.values());
-        assert_eq!(read.outline.heading_paths.len(), 1);
-        let second = Record::decode(records[1].1).unwrap();
-        assert!(matches!(second.change, Change::Delete(id) if id.as_str() == "b"));
+    fn vectors_are_the_same_codes_in_either_precision() {
+        let codes = derivation(Precision::I8).vectors.codes();
+        assert_eq!(derivation(Precision::F32).vectors.codes(), codes);
     }
 
     #[test]
     fn bytes_that_are_no_record_are_refused_not_followed() {
-        let mut bytes = Vec::new();
-        put().encode(&mut bytes).unwrap();
-        for cut in 0..bytes.len() {
-            assert!(Record::decode(&bytes[..cut]).is_none(), "cut at {cut}");
+        for record in records() {
+            let (bytes, layout) = record.encode().unwrap();
+            for cut in 0..bytes.len() {
+                let found = Record::decode(&bytes[..cut]);
+                // A shorter id is an id, and a put without its derivation is one.
+                let is_shorter = matches!(record.change, Change::Delete(_)) && cut > 9
+                    || matches!(record.change, Change::Put(_))
+                        && cut > 0
+                        && cut as u64 == layout.derived_at;
+                assert_eq!(found.is_some(), is_shorter, "cut at {cut}");
+            }
         }
         assert!(Record::decode(&[9; 40]).is_none());
         assert!(split(&[255; 12]).is_none());

@@ -1,30 +1,34 @@
-//! How do the three projections follow the log, and how are they brought
-//! forward when they have fallen behind?
+//! How do the three projections of a generation follow the log, and how are
+//! they brought forward when they have fallen behind?
 //!
 //! The same function applies a record to the projections whether it has just
 //! been written or is replayed. Each projection says how far it has come; a
 //! record that it already holds is passed over, so replay is idempotent.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cento_core::{ChunkNo, Sequence};
+use cento_core::{ChunkNo, ContentHash, GenerationNo, Sequence};
 
-use crate::IndexError;
 use crate::applied::Applied;
-use crate::catalog::{Catalog, State, Version};
-use crate::log::{Log, Position};
-use crate::log_record::{Change, Record, split};
+use crate::catalog::{Catalog, Entry, Pending, Standing, State, Version};
+use crate::log::{Logged, Place, Position, Segments};
+use crate::log_record::{Change, Derivation, Layout, Put, Record};
+use crate::manifest::{Epoch, GenerationEntry};
+use crate::settings::StoreOptions;
 use crate::text::Text;
 use crate::vectors::Vectors;
+use crate::{IndexError, fault};
 
 /// The writer's side of all three projections.
 pub(crate) struct Projections {
+    pub(crate) generation: GenerationNo,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) text: Text,
     pub(crate) vectors: Vectors,
     /// What the catalog holds; the other two may lag behind only in recovery.
     pub(crate) state: State,
+    epoch: Epoch,
     text_applied: Applied,
     vectors_applied: Applied,
 }
@@ -38,158 +42,298 @@ pub struct Recovery {
     pub cut_bytes: u64,
     /// Projections that could not be used and were made anew.
     pub remade: Vec<&'static str>,
+    /// Writes of the log that no projection could take, and why.
+    pub skipped: Vec<(Sequence, String)>,
+    /// Whether the manifest was damaged and taken from its copy.
+    pub manifest_healed: bool,
 }
 
+/// What a record brings for a generation, and the put that it was made from.
+struct Derived<'a> {
+    derivation: &'a Derivation,
+    document: Place,
+    document_bytes: u32,
+    content_hash: ContentHash,
+}
+
+/// Where a record is, and its parts in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) place: Place,
+    pub(crate) layout: Layout,
+    /// Where replay goes on after it.
+    pub(crate) resume: Position,
+}
+
+/// The folder of a generation's projections.
+pub(crate) fn generation_dir(collection: &Path, folder: u64) -> PathBuf {
+    collection.join("generations").join(format!("{folder:08}"))
+}
+
+/// The three projections, by their folders' names.
+pub(crate) const NAMES: [&str; 3] = ["catalog", "text", "vectors"];
+
 impl Projections {
-    /// Opens the projections in a collection's directory and brings them to
-    /// the end of the log.
+    /// Opens a generation's projections as they are on disk, emptying those
+    /// that have followed another log. The names of those that have to be
+    /// filled anew come with it.
     pub(crate) fn open(
         dir: &Path,
-        dimensions: usize,
-        log: &Log,
-    ) -> Result<(Self, Recovery), IndexError> {
+        entry: &GenerationEntry,
+        epoch: Epoch,
+        options: &StoreOptions,
+    ) -> Result<(Self, Vec<&'static str>), IndexError> {
         let mut remade = Vec::new();
-        let (catalog, is_fresh) = Catalog::open(&dir.join("catalog"))?;
+        let (catalog, is_fresh) = Catalog::open(&dir.join("catalog"), options.catalog_cache_bytes)?;
         if is_fresh {
             remade.push("catalog");
         }
-        let (mut text, is_fresh) = Text::open(&dir.join("text"))?;
+        let (mut text, is_fresh) = Text::open(&dir.join("text"), options.text_arena_bytes)?;
         if is_fresh {
             remade.push("text");
         }
-        let mut vectors = Vectors::open(&dir.join("vectors"), dimensions)?;
-        // A projection that does not stand at the end of one of our commits
-        // has followed another log, and its rows mean nothing here.
+        let mut vectors = Vectors::open(&dir.join("vectors"), entry.settings.dimensions)?;
+        let follows = |applied: Applied| applied.epoch == epoch || (applied == Applied::default());
         let mut state = catalog.state().unwrap_or_default();
-        if !log.is_boundary(state.applied.position)? || state == State::default() {
+        if state == State::default() || !follows(state.applied) {
             if state != State::default() {
                 remade.push("catalog");
             }
             catalog.reset()?;
             state = State::default();
         }
-        if !log.is_boundary(text.applied().position)? {
+        if !follows(text.applied()) {
             remade.push("text");
             text.reset()?;
         }
-        if !log.is_boundary(vectors.applied().position)? {
+        if !follows(vectors.applied()) {
             remade.push("vectors");
             vectors.reset()?;
         }
-        let mut projections = Self {
+        state.fields.declare(&entry.fields);
+        state.next_chunk = state.next_chunk.max(entry.next_chunk);
+        let projections = Self {
+            generation: entry.number,
             text_applied: text.applied(),
             vectors_applied: vectors.applied(),
             catalog: Arc::new(catalog),
             text,
             vectors,
             state,
+            epoch,
         };
-        let recovery = Recovery {
-            remade,
-            ..projections.catch_up(log)?
-        };
-        Ok((projections, recovery))
+        Ok((projections, remade))
     }
 
-    fn catch_up(&mut self, log: &Log) -> Result<Recovery, IndexError> {
-        let mut recovery = Recovery::default();
-        let from = [
-            self.state.applied.position,
-            self.text_applied.position,
-            self.vectors_applied.position,
-        ];
-        let from = from.into_iter().min().unwrap_or_default();
-        let mut last: Option<Sequence> = None;
-        recovery.cut_bytes = log.replay(from, |at, payload, next| {
-            let damaged = || log.damaged(at, "a commit with a right checksum cannot be decoded");
-            let records = split(payload).ok_or_else(damaged)?;
-            let count = records.len();
-            for (i, (offset, bytes)) in records.into_iter().enumerate() {
-                let record = Record::decode(bytes).ok_or_else(damaged)?;
-                check_order(&mut last, &record, log, at)?;
-                let place = Position {
-                    segment: at.segment,
-                    offset: at.offset + offset,
-                };
-                let position = if i + 1 == count {
-                    next
-                } else {
-                    before_commit(at)
-                };
-                if self.apply(&record, place, position)? {
-                    recovery.replayed += 1;
-                }
-            }
-            Ok(())
-        })?;
-        Ok(recovery)
+    /// The least that all three hold: where replay begins.
+    pub(crate) fn least_applied(&self) -> Applied {
+        let applied = [self.state.applied, self.text_applied, self.vectors_applied];
+        applied
+            .into_iter()
+            .min_by_key(|applied| applied.sequence)
+            .unwrap_or_default()
+    }
+
+    /// The last write that any of them holds: it was acknowledged.
+    pub(crate) fn most_applied(&self) -> Sequence {
+        (self.state.applied.sequence)
+            .max(self.text_applied.sequence)
+            .max(self.vectors_applied.sequence)
+    }
+
+    /// Replays one record. One that cannot be decoded, or that a projection
+    /// refuses as it is, is skipped and reported: it must not keep all others
+    /// from being found.
+    pub(crate) fn replay(
+        &mut self,
+        logged: &Logged<'_>,
+        segments: &Segments,
+        recovery: &mut Recovery,
+    ) -> Result<(), IndexError> {
+        let sequence = logged.place.sequence;
+        let Some((record, layout)) = Record::decode(logged.bytes) else {
+            let reason = "its bytes have a right checksum and are no record".to_owned();
+            recovery.skip(sequence, reason);
+            return Ok(());
+        };
+        let stored = Stored {
+            place: logged.place,
+            layout,
+            resume: logged.resume,
+        };
+        match self.apply(&record, &stored, segments) {
+            Ok(any) => recovery.replayed += u64::from(any),
+            Err(IndexError::Invalid(reason)) => recovery.skip(sequence, reason.to_string()),
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 
     /// Applies one record to every projection that does not hold it yet; says
-    /// whether any did not. `place` is where the record begins, `position`
-    /// where replay would go on after it.
+    /// whether any did not. `segments` is where the put of a later derivation
+    /// is read from.
     pub(crate) fn apply(
         &mut self,
         record: &Record,
-        place: Position,
-        position: Position,
+        stored: &Stored,
+        segments: &Segments,
     ) -> Result<bool, IndexError> {
         let applied = Applied {
+            epoch: self.epoch,
             sequence: record.sequence,
-            position,
+            position: stored.resume,
         };
         let lacks = |other: Applied| other.sequence < record.sequence;
-        let mut any = false;
-        if lacks(self.state.applied) {
-            any = true;
-            self.enter(record, place, applied)?;
+        let lack = [
+            lacks(self.state.applied),
+            lacks(self.text_applied),
+            lacks(self.vectors_applied),
+        ];
+        if lack == [false; 3] {
+            return Ok(false);
         }
-        if lacks(self.text_applied) {
-            any = true;
-            match &record.change {
-                Change::Put(put) => self.text.put(put)?,
-                Change::Delete(id) => self.text.delete(id)?,
-            }
+        let derived = self.derived_by(record, stored, lack[0])?;
+        if lack[0] {
+            self.enter(record, derived.as_ref(), stored, applied)?;
+            fault::point("projection.entered");
+        }
+        if lack[1] {
+            self.apply_to_text(record, derived.as_ref(), segments)?;
             self.text_applied = applied;
         }
-        if lacks(self.vectors_applied) {
-            any = true;
-            if let Change::Put(put) = &record.change {
-                self.vectors.put(put.outline.first_chunk, &put.codes);
+        if lack[2] {
+            if let Some(Derived { derivation, .. }) = derived {
+                let codes = derivation.vectors.codes();
+                self.vectors.put(derivation.outline.first_chunk, &codes);
             }
             self.vectors_applied = applied;
         }
-        Ok(any)
+        Ok(true)
+    }
+
+    /// What a record brings for this generation, if it stands. `is_new` says
+    /// whether the catalog has yet to take it.
+    fn derived_by<'a>(
+        &self,
+        record: &'a Record,
+        stored: &Stored,
+        is_new: bool,
+    ) -> Result<Option<Derived<'a>>, IndexError> {
+        let is_mine = |derivation: &Derivation| derivation.outline.generation == self.generation;
+        match &record.change {
+            Change::Put(put) => {
+                let mine = put.derivation.as_ref().filter(|found| is_mine(found));
+                Ok(mine.map(|derivation| Derived {
+                    derivation,
+                    document: stored.place,
+                    document_bytes: stored.layout.document_bytes,
+                    content_hash: put.document.content_hash,
+                }))
+            }
+            Change::Delete(_) => Ok(None),
+            Change::Derive(derive) if !is_mine(&derive.derivation) => Ok(None),
+            Change::Derive(derive) if is_new => {
+                // Wanted only while the version that it was made from stands.
+                let newest = self.catalog.newest(&derive.id, Sequence(u64::MAX))?;
+                if newest != Some((derive.of, Standing::Pending)) {
+                    return Ok(None);
+                }
+                let pending = self.catalog.pending_at(derive.of)?;
+                Ok(pending.map(|pending| Derived {
+                    derivation: &derive.derivation,
+                    document: pending.document,
+                    document_bytes: pending.document_bytes,
+                    content_hash: pending.content_hash,
+                }))
+            }
+            Change::Derive(derive) => {
+                // The catalog is ahead of the others and has judged already. If
+                // it has erased the version since, a later record removes or
+                // replaces what would be entered now.
+                let first = derive.derivation.outline.first_chunk;
+                let version = self.catalog.version_of(first)?;
+                let version = version.filter(|version| version.sequence == record.sequence);
+                Ok(version.map(|version| Derived {
+                    derivation: &derive.derivation,
+                    document: version.document,
+                    document_bytes: version.layout.document_bytes,
+                    content_hash: version.content_hash,
+                }))
+            }
+        }
+    }
+
+    fn apply_to_text(
+        &mut self,
+        record: &Record,
+        derived: Option<&Derived<'_>>,
+        segments: &Segments,
+    ) -> Result<(), IndexError> {
+        match (&record.change, derived) {
+            (Change::Put(put), Some(derived)) => {
+                self.text
+                    .put(&put.document, &put.text, &derived.derivation.outline)
+            }
+            // Deleted, or replaced by a version that is still to be derived.
+            (Change::Put(_) | Change::Delete(_), None) => self.text.delete(record.id()),
+            (_, None) => Ok(()),
+            (_, Some(derived)) => {
+                let put = read_put(segments, &derived.document)?;
+                self.text
+                    .put(&put.document, &put.text, &derived.derivation.outline)
+            }
+        }
     }
 
     fn enter(
         &mut self,
         record: &Record,
-        place: Position,
+        derived: Option<&Derived<'_>>,
+        stored: &Stored,
         applied: Applied,
     ) -> Result<(), IndexError> {
         let mut state = State {
             applied,
             ..self.state.clone()
         };
-        match &record.change {
-            Change::Put(put) => {
-                let outline = &put.outline;
-                let chunks = outline.chunks.len() as u32;
-                // The types were checked when the document was put.
-                state.fields.admit(&outline.metadata)?;
-                state.next_chunk = ChunkNo(outline.first_chunk.0 + u64::from(chunks));
+        if let Change::Put(put) = &record.change {
+            // The types were checked when the document was put.
+            state.fields.admit(&put.document.metadata)?;
+        }
+        let (id, sequence) = (record.id(), record.sequence);
+        match (&record.change, derived) {
+            (_, Some(derived)) => {
+                let outline = &derived.derivation.outline;
+                state.next_chunk = state.next_chunk.max(ChunkNo(outline.numbers().end));
                 let version = Version {
-                    sequence: record.sequence,
-                    record: place,
-                    outline_bytes: put.outline_bytes,
+                    sequence,
+                    document: derived.document,
+                    derived: stored.place,
+                    layout: Layout {
+                        document_bytes: derived.document_bytes,
+                        ..stored.layout
+                    },
                     first_chunk: outline.first_chunk,
-                    chunks,
-                    content_hash: outline.content_hash,
+                    chunks: outline.count(),
+                    content_hash: derived.content_hash,
                 };
-                self.catalog.put(&outline.id, &version, &state)?;
+                let entry = Entry::Version(&version);
+                self.catalog.enter(id, sequence, &entry, &state)?;
             }
-            Change::Delete(id) => self.catalog.delete(id, record.sequence, &state)?,
+            (Change::Put(put), None) => {
+                let pending = Pending {
+                    id: id.clone(),
+                    document: stored.place,
+                    document_bytes: stored.layout.document_bytes,
+                    content_hash: put.document.content_hash,
+                };
+                let entry = Entry::Pending(&pending);
+                self.catalog.enter(id, sequence, &entry, &state)?;
+            }
+            (Change::Delete(_), None) => {
+                self.catalog.enter(id, sequence, &Entry::Deleted, &state)?;
+            }
+            (Change::Derive(_), None) => self.catalog.pass(&state)?,
         }
         self.state = state;
         Ok(())
@@ -201,26 +345,27 @@ impl Projections {
     }
 }
 
-/// Records are numbered without a gap: one that is missing is damage, even
-/// where every frame is whole.
-pub(crate) fn check_order(
-    last: &mut Option<Sequence>,
-    record: &Record,
-    log: &Log,
-    at: Position,
-) -> Result<(), IndexError> {
-    let expected = last.map(Sequence::next);
-    if expected.is_some_and(|expected| expected != record.sequence) {
-        return Err(log.damaged(at, "writes are missing before this commit"));
+/// Reads a whole put from the log.
+pub(crate) fn read_put(segments: &Segments, place: &Place) -> Result<Box<Put>, IndexError> {
+    let bytes = segments.record(place)?;
+    match Record::decode(&bytes) {
+        Some((record, _)) if record.sequence == place.sequence => match record.change {
+            Change::Put(put) => Ok(put),
+            _ => Err(segments.damaged(place, "a put was expected here")),
+        },
+        _ => Err(segments.damaged(place, "a put cannot be decoded")),
     }
-    *last = Some(record.sequence);
-    Ok(())
 }
 
-/// The position of a commit whose payload begins at `at`.
-pub(crate) fn before_commit(at: Position) -> Position {
-    Position {
-        segment: at.segment,
-        offset: at.offset - crate::frames::FRAME_HEAD_BYTES,
+impl Recovery {
+    /// At most so many skipped writes are named.
+    const MAX_SKIPPED: usize = 100;
+
+    fn skip(&mut self, sequence: Sequence, reason: String) {
+        if self.skipped.len() < Self::MAX_SKIPPED
+            && self.skipped.iter().all(|(known, _)| *known != sequence)
+        {
+            self.skipped.push((sequence, reason));
+        }
     }
 }

@@ -1,16 +1,12 @@
-//! What is fixed when a collection is created?
+//! What is fixed for a generation of a collection, and what may be chosen
+//! each time a data directory is opened?
 
-use std::fs;
-use std::path::Path;
+use std::time::Duration;
 
 use cento_core::FieldTypes;
 use serde::{Deserialize, Serialize};
 
-use crate::IndexError;
-use crate::disk::write_atomically;
-use crate::error::IoContext;
-
-/// A collection's configuration, fixed at its creation.
+/// A collection's configuration, fixed for a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CollectionSettings {
@@ -20,56 +16,87 @@ pub struct CollectionSettings {
     pub embedder: String,
     /// How many dimensions its vectors have.
     pub dimensions: usize,
+    /// How exactly the log keeps them.
+    pub precision: Precision,
     /// The fingerprint of the chunker that cut every document.
     pub chunking: String,
     /// The types of fields that were declared at its creation.
     pub fields: FieldTypes,
 }
 
-const FORMAT: &str = "cento-collection";
-const VERSION: u32 = 1;
-
-/// The settings as their file holds them.
-#[derive(Serialize, Deserialize)]
-struct SettingsFile {
-    format: String,
-    version: u32,
-    #[serde(flatten)]
-    settings: CollectionSettings,
+/// How exactly the log keeps a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// One byte a dimension: for models whose vectors lose nothing by it.
+    I8,
+    /// As the embedder gave it, four bytes a dimension.
+    F32,
 }
 
-/// The file's name in a collection's directory.
-pub(crate) const FILE_NAME: &str = "collection.json";
-
+#[cfg(test)]
 impl CollectionSettings {
-    pub(crate) fn write(&self, path: &Path) -> Result<(), IndexError> {
-        let file = SettingsFile {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            settings: self.clone(),
-        };
-        let json = serde_json::to_vec_pretty(&file).map_err(|error| format_error(path, &error))?;
-        write_atomically(path, &json)
-    }
-
-    pub(crate) fn read(path: &Path) -> Result<Self, IndexError> {
-        let bytes = fs::read(path).on("cannot read", path)?;
-        let file: SettingsFile =
-            serde_json::from_slice(&bytes).map_err(|error| format_error(path, &error))?;
-        if (file.format.as_str(), file.version) == (FORMAT, VERSION) && file.settings.dimensions > 0
-        {
-            Ok(file.settings)
-        } else {
-            let found = format!("{} version {}", file.format, file.version);
-            Err(format_error(path, &found))
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            model: "test".to_owned(),
+            embedder: "test".to_owned(),
+            dimensions: 3,
+            precision: Precision::I8,
+            chunking: "test/1".to_owned(),
+            fields: FieldTypes::default(),
         }
     }
 }
 
-fn format_error(path: &Path, found: &dyn ToString) -> IndexError {
-    IndexError::Format {
-        path: path.to_owned(),
-        expected: format!("{FORMAT} version {VERSION}"),
-        found: found.to_string(),
+/// What may be chosen when a data directory is opened. Nothing of it changes
+/// what is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// A segment of the log that has grown past this is closed and a new one
+    /// begun.
+    pub segment_bytes: u64,
+    /// How long a commit may wait for others to share its sync, where others
+    /// are about. 0: never.
+    pub commit_delay: Duration,
+    /// How many callers may share one sync.
+    pub commit_requests: usize,
+    /// sled's cache, for each open collection.
+    pub catalog_cache_bytes: u64,
+    /// Memory of each of the text projection's indexing threads; tantivy's
+    /// least is 15 MB.
+    pub text_arena_bytes: usize,
+    /// How many collections stay open; the one that was not asked for longest
+    /// is closed when there are more, unless somebody holds it.
+    pub open_collections: usize,
+    /// How much is verified before a collection is opened.
+    pub verify: Verify,
+    /// How many generations that have served are kept for a rollback.
+    pub former_generations: usize,
+}
+
+/// How much is verified before a collection is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// The manifest, the lengths of files, and the end of the log.
+    #[default]
+    Quick,
+    /// Every byte of the log and the projections as well.
+    Full,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 128 << 20,
+            commit_delay: Duration::ZERO,
+            commit_requests: 1024,
+            // sled's default of 1 GiB is meant for a database that is the main one.
+            catalog_cache_bytes: 64 << 20,
+            text_arena_bytes: 48 << 20,
+            open_collections: 64,
+            verify: Verify::Quick,
+            former_generations: 1,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock                      held by the owning process; says who it is
 //! DIR/.gitignore                keeps it out of repositories and ingestions
-//! DIR/collections/NAME/         collection.json, log/, catalog/, text/, vectors/
+//! DIR/collections/NAME/         manifest.json, log/, generations/, snapshots/
 //! ```
 //!
 //! One process owns a data directory, readers included. The lock is the
@@ -13,20 +13,65 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cento_core::CollectionName;
+use serde::{Deserialize, Serialize};
 
-use crate::disk::{create_dir, remove_dir, sync_dir, write_atomically};
+use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
 use crate::error::IoContext;
-use crate::{CollectionSettings, Engine, IndexError, settings};
+use crate::settings::StoreOptions;
+use crate::{CollectionSettings, Engine, IndexError, fault, manifest, projections};
+
+/// One of the three projections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Projection {
+    /// Ids and places.
+    Catalog,
+    /// Words and metadata.
+    Text,
+    /// Vectors.
+    Vectors,
+}
+
+impl Projection {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Catalog, Self::Text, Self::Vectors];
+
+    /// Its name, which is that of its folder.
+    pub fn name(self) -> &'static str {
+        let [catalog, text, vectors] = projections::NAMES;
+        match self {
+            Self::Catalog => catalog,
+            Self::Text => text,
+            Self::Vectors => vectors,
+        }
+    }
+}
 
 /// A data directory, owned by this process while it is open.
 pub struct Store {
     dir: PathBuf,
-    engines: Mutex<HashMap<CollectionName, Arc<Engine>>>,
+    options: StoreOptions,
+    engines: Mutex<OpenEngines>,
     /// Holds the lock until it is dropped.
     lock: File,
+}
+
+/// The engines that are open.
+#[derive(Default)]
+struct OpenEngines {
+    by_name: HashMap<CollectionName, OpenEngine>,
+    /// Counts the times that an engine was asked for.
+    clock: u64,
+}
+
+struct OpenEngine {
+    engine: Arc<Engine>,
+    /// When it was asked for last.
+    asked: u64,
 }
 
 impl Store {
@@ -36,10 +81,16 @@ impl Store {
     /// # Errors
     /// [`IndexError::DirectoryInUse`] if another process owns it.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        Self::open_with(dir, StoreOptions::default())
+    }
+
+    /// As [`Store::open`], with options.
+    pub fn open_with(dir: &Path, options: StoreOptions) -> Result<Self, IndexError> {
         create_dir(&dir.join("collections"))?;
         let lock = take_lock(dir)?;
         let store = Self {
             dir: dir.to_owned(),
+            options,
             engines: Mutex::default(),
             lock,
         };
@@ -56,8 +107,13 @@ impl Store {
     /// # Errors
     /// [`IndexError::NoDataDirectory`] if it is not, and as [`Store::open`].
     pub fn open_existing(dir: &Path) -> Result<Self, IndexError> {
+        Self::open_existing_with(dir, StoreOptions::default())
+    }
+
+    /// As [`Store::open_existing`], with options.
+    pub fn open_existing_with(dir: &Path, options: StoreOptions) -> Result<Self, IndexError> {
         if dir.join("collections").is_dir() {
-            Self::open(dir)
+            Self::open_with(dir, options)
         } else {
             Err(IndexError::NoDataDirectory {
                 path: dir.to_owned(),
@@ -71,7 +127,7 @@ impl Store {
         name: &CollectionName,
         settings: &CollectionSettings,
     ) -> Result<Arc<Engine>, IndexError> {
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = self.engines();
         let dir = self.collection_dir(name);
         if dir.exists() {
             return Err(IndexError::CollectionExists { name: name.clone() });
@@ -81,25 +137,38 @@ impl Store {
         let fresh = self.dir.join("collections").join(format!("{name}{NEW}"));
         remove_dir(&fresh)?;
         create_dir(&fresh)?;
-        settings.write(&fresh.join(settings::FILE_NAME))?;
-        fs::rename(&fresh, &dir).on("cannot rename to", &dir)?;
+        Engine::create(&fresh, settings)?;
+        fault::point("collection.made");
+        disk::rename(&fresh, &dir)?;
         sync_dir(&self.dir.join("collections"))?;
-        let engine = Arc::new(Engine::open(&dir, settings)?);
-        engines.insert(name.clone(), Arc::clone(&engine));
-        Ok(engine)
+        fault::point("collection.renamed");
+        self.open_engine(&mut engines, name, &dir)
     }
 
     /// Opens a collection, or hands out the open one.
     pub fn collection(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = self.engines();
         if let Some(engine) = engines.get(name) {
-            return Ok(Arc::clone(engine));
+            return Ok(engine);
         }
         let dir = self.existing_dir(name)?;
-        let settings = CollectionSettings::read(&dir.join(settings::FILE_NAME))?;
-        let engine = Arc::new(Engine::open(&dir, &settings)?);
-        engines.insert(name.clone(), Arc::clone(&engine));
+        self.open_engine(&mut engines, name, &dir)
+    }
+
+    fn open_engine(
+        &self,
+        engines: &mut OpenEngines,
+        name: &CollectionName,
+        dir: &Path,
+    ) -> Result<Arc<Engine>, IndexError> {
+        engines.make_room(self.options.open_collections);
+        let engine = Arc::new(Engine::open(dir, &self.options)?);
+        engines.insert(name, &engine);
         Ok(engine)
+    }
+
+    fn engines(&self) -> MutexGuard<'_, OpenEngines> {
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names of all collections, in order.
@@ -109,7 +178,7 @@ impl Store {
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let entry = entry.on("cannot list", &dir)?;
             if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy())
-                && entry.path().join(settings::FILE_NAME).is_file()
+                && entry.path().join(manifest::FILE_NAME).is_file()
             {
                 names.push(name);
             }
@@ -129,28 +198,36 @@ impl Store {
     /// # Errors
     /// [`IndexError::CollectionInUse`] if somebody holds its engine.
     pub fn delete(&self, name: &CollectionName) -> Result<(), IndexError> {
-        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut engines = self.engines();
         let dir = self.existing_dir(name)?;
-        release(&mut engines, name)?;
+        engines.release(name)?;
         let doomed = self.dir.join("collections").join(format!("{name}{OLD}"));
         remove_dir(&doomed)?;
-        fs::rename(&dir, &doomed).on("cannot rename to", &doomed)?;
+        disk::rename(&dir, &doomed)?;
         sync_dir(&self.dir.join("collections"))?;
         remove_dir(&doomed)
     }
 
-    /// Throws the collection's projections away and makes them anew from the
+    /// Throws projections of the collection away and makes them anew from the
     /// log.
     ///
     /// # Errors
     /// [`IndexError::CollectionInUse`] if somebody holds its engine.
-    pub fn rebuild(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
+    pub fn rebuild(
+        &self,
+        name: &CollectionName,
+        which: &[Projection],
+    ) -> Result<Arc<Engine>, IndexError> {
         {
-            let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut engines = self.engines();
             let dir = self.existing_dir(name)?;
-            release(&mut engines, name)?;
-            for projection in ["catalog", "text", "vectors"] {
-                remove_dir(&dir.join(projection))?;
+            engines.release(name)?;
+            let manifest = manifest::Root::open(&dir)?.manifest();
+            for entry in &manifest.generations {
+                let folder = projections::generation_dir(&dir, entry.folder);
+                for projection in which {
+                    remove_dir(&folder.join(projection.name()))?;
+                }
             }
         }
         self.collection(name)
@@ -162,8 +239,15 @@ impl Store {
 
     fn existing_dir(&self, name: &CollectionName) -> Result<PathBuf, IndexError> {
         let dir = self.collection_dir(name);
-        if dir.join(settings::FILE_NAME).is_file() {
+        if dir.join(manifest::FILE_NAME).is_file() {
             return Ok(dir);
+        }
+        if dir.join("collection.json").is_file() {
+            return Err(IndexError::Format {
+                path: dir.join("collection.json"),
+                expected: "a collection with a manifest".to_owned(),
+                found: "one of before the format was fixed: ingest its documents again".to_owned(),
+            });
         }
         let known = self.collections()?;
         let known: Vec<&str> = known.iter().map(CollectionName::as_str).collect();
@@ -191,18 +275,49 @@ impl Store {
     }
 }
 
-/// Closes an engine that nobody else holds: two engines must never write to
-/// one log.
-fn release(
-    engines: &mut HashMap<CollectionName, Arc<Engine>>,
-    name: &CollectionName,
-) -> Result<(), IndexError> {
-    let is_held = |engine: &Arc<Engine>| Arc::strong_count(engine) > 1;
-    if engines.get(name).is_some_and(is_held) {
-        return Err(IndexError::CollectionInUse { name: name.clone() });
+impl OpenEngines {
+    fn get(&mut self, name: &CollectionName) -> Option<Arc<Engine>> {
+        self.clock += 1;
+        let open = self.by_name.get_mut(name)?;
+        open.asked = self.clock;
+        Some(Arc::clone(&open.engine))
     }
-    engines.remove(name);
-    Ok(())
+
+    fn insert(&mut self, name: &CollectionName, engine: &Arc<Engine>) {
+        self.clock += 1;
+        let open = OpenEngine {
+            engine: Arc::clone(engine),
+            asked: self.clock,
+        };
+        self.by_name.insert(name.clone(), open);
+    }
+
+    /// Closes engines that nobody holds, those first that were not asked for
+    /// longest, until there is room for one more.
+    fn make_room(&mut self, most: usize) {
+        while self.by_name.len() >= most.max(1) {
+            let idle = (self.by_name.iter())
+                .filter(|(_, open)| Arc::strong_count(&open.engine) == 1)
+                .min_by_key(|(_, open)| open.asked)
+                .map(|(name, _)| name.clone());
+            let Some(name) = idle else { return };
+            if let Some(open) = self.by_name.remove(&name) {
+                // So that opening it again is quick; it loses nothing if not.
+                let _ = open.engine.checkpoint();
+            }
+        }
+    }
+
+    /// Closes an engine that nobody else holds: two engines must never write
+    /// to one log.
+    fn release(&mut self, name: &CollectionName) -> Result<(), IndexError> {
+        let is_held = |open: &OpenEngine| Arc::strong_count(&open.engine) > 1;
+        if self.by_name.get(name).is_some_and(is_held) {
+            return Err(IndexError::CollectionInUse { name: name.clone() });
+        }
+        self.by_name.remove(name);
+        Ok(())
+    }
 }
 
 /// Keeps a data directory out of repositories, and out of an ingestion of the

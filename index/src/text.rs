@@ -35,15 +35,15 @@ use crate::IndexError;
 use crate::applied::Applied;
 use crate::disk::{create_dir, remove_dir};
 use crate::error::IoContext;
-use crate::log_record::Put;
+use crate::log_record::{DerivedOutline, DocumentOutline};
 
 /// What a match in the title or a heading counts, against 1 in the body.
 /// Chosen low by the reasons of decision 0004; not tuned yet.
 const TITLE_BOOST: f32 = 0.3;
 const HEADINGS_BOOST: f32 = 0.3;
 
-/// Memory of one indexing thread; tantivy's least is 15 MB.
-const ARENA_BYTES: usize = 48 << 20;
+/// tantivy's least memory of an indexing thread.
+const LEAST_ARENA_BYTES: usize = 15_000_000;
 /// Segments with a larger share of deleted documents are merged.
 const DELETED_RATIO: f32 = 0.25;
 
@@ -63,6 +63,8 @@ pub(crate) struct Text {
     index: Index,
     reader: IndexReader,
     fields: Fields,
+    /// Memory of one indexing thread.
+    arena_bytes: usize,
     /// Made at the first write: readers need no threads and no arenas.
     writer: Option<IndexWriter>,
 }
@@ -71,15 +73,15 @@ impl Text {
     /// Opens the projection in `dir`. One that tantivy cannot open, or with
     /// another schema, is thrown away, to be filled again from the log; says
     /// whether that was so.
-    pub(crate) fn open(dir: &Path) -> Result<(Self, bool), IndexError> {
-        if let Ok(text) = Self::try_open(dir) {
+    pub(crate) fn open(dir: &Path, arena_bytes: usize) -> Result<(Self, bool), IndexError> {
+        if let Ok(text) = Self::try_open(dir, arena_bytes) {
             return Ok((text, false));
         }
         remove_dir(dir)?;
-        Ok((Self::try_open(dir)?, true))
+        Ok((Self::try_open(dir, arena_bytes)?, true))
     }
 
-    fn try_open(dir: &Path) -> Result<Self, IndexError> {
+    fn try_open(dir: &Path, arena_bytes: usize) -> Result<Self, IndexError> {
         create_dir(dir)?;
         let (schema, fields) = schema();
         let directory = tantivy::directory::MmapDirectory::open(dir).map_err(failed)?;
@@ -98,6 +100,7 @@ impl Text {
             index,
             reader,
             fields,
+            arena_bytes,
             writer: None,
         })
     }
@@ -116,27 +119,31 @@ impl Text {
     pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
         self.writer = None;
         remove_dir(&self.dir)?;
-        *self = Self::try_open(&self.dir)?;
+        *self = Self::try_open(&self.dir, self.arena_bytes)?;
         Ok(())
     }
 
     /// Replaces a document's chunks.
-    pub(crate) fn put(&mut self, put: &Put) -> Result<(), IndexError> {
+    pub(crate) fn put(
+        &mut self,
+        document: &DocumentOutline,
+        text: &str,
+        derived: &DerivedOutline,
+    ) -> Result<(), IndexError> {
         let fields = self.fields;
-        let outline = &put.outline;
-        let metadata = metadata_value(&outline.metadata);
-        self.delete(&outline.id)?;
+        let metadata = metadata_value(&document.metadata);
+        self.delete(&document.id)?;
         let writer = self.writer()?;
-        for (ordinal, entry) in outline.chunks.iter().enumerate() {
-            let body = entry.span.slice(&put.text)?;
+        for (number, entry) in derived.numbers().zip(&derived.chunks) {
+            let body = entry.span.slice(text)?;
             let mut row = TantivyDocument::new();
-            row.add_u64(fields.chunk, outline.first_chunk.0 + ordinal as u64);
-            row.add_text(fields.document, outline.id.as_str());
+            row.add_u64(fields.chunk, number);
+            row.add_text(fields.document, document.id.as_str());
             row.add_text(fields.body, body);
-            row.add_text(fields.title, &outline.title);
+            row.add_text(fields.title, &document.title);
             // The first heading of a page is often its title: counted once.
-            let headings = outline.heading_path(entry);
-            for heading in headings.iter().filter(|text| **text != outline.title) {
+            let headings = derived.heading_path(entry);
+            for heading in headings.iter().filter(|text| **text != document.title) {
                 row.add_text(fields.headings, heading);
             }
             if let Some(metadata) = &metadata {
@@ -160,7 +167,9 @@ impl Text {
             let payload = serde_json::to_string(&applied).map_err(failed)?;
             let mut commit = writer.prepare_commit().map_err(failed)?;
             commit.set_payload(&payload);
+            crate::fault::point("text.prepared");
             commit.commit().map_err(failed)?;
+            crate::fault::point("text.committed");
             self.reader.reload().map_err(failed)?;
         }
         Ok(TextView {
@@ -182,9 +191,10 @@ impl Text {
         if self.writer.is_none() {
             let threads =
                 std::thread::available_parallelism().map_or(1, |cores| cores.get().min(4));
+            let arena_bytes = self.arena_bytes.max(LEAST_ARENA_BYTES);
             let writer = self
                 .index
-                .writer_with_num_threads(threads, threads * ARENA_BYTES)
+                .writer_with_num_threads(threads, threads * arena_bytes)
                 .map_err(failed)?;
             let mut policy = LogMergePolicy::default();
             policy.set_del_docs_ratio_before_merge(DELETED_RATIO);

@@ -11,27 +11,25 @@ mod block;
 mod codes;
 mod graph;
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cento_core::{ChunkNo, CosineScore, Sequence};
 use roaring::RoaringTreemap;
 
-use crate::IndexError;
 use crate::applied::Applied;
-use crate::disk::{create_dir, remove_dir, sync_dir};
-use crate::error::IoContext;
-use crate::frames::{self, Format, Frame, HEADER_BYTES};
+use crate::disk::{self, DiskFile, create_dir, remove_dir, sync_dir};
+use crate::frames::{self, Format, Frame, HEADER_BYTES, Salt};
 use crate::log::Position;
+use crate::manifest::Epoch;
+use crate::{IndexError, fault};
 pub(crate) use block::{Block, keep_best};
 pub(crate) use codes::Codes;
 use graph::Graph;
 
 const FORMAT: Format = Format {
     kind: b"centovec",
-    version: 1,
+    version: 2,
 };
 
 /// From so many live vectors on, a graph is kept and asked.
@@ -112,7 +110,8 @@ pub(crate) struct Vectors {
     graph: Option<Arc<Graph>>,
     /// Points of the graph when it was last saved.
     saved_points: usize,
-    file: File,
+    file: DiskFile,
+    salt: Salt,
     file_end: u64,
     saved: Applied,
     /// The greatest chunk number in the file.
@@ -125,15 +124,13 @@ impl Vectors {
     pub(crate) fn open(dir: &Path, dimensions: usize) -> Result<Self, IndexError> {
         create_dir(dir)?;
         let path = file_path(dir);
-        let usable = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(&path)
-            .ok()
-            .filter(|file| FORMAT.check(file, &path).is_ok());
-        let file = match usable {
-            Some(file) => file,
-            None => new_file(&path)?,
+        let usable = DiskFile::open(&path).and_then(|file| {
+            let salt = FORMAT.check(&file)?;
+            Ok((file, salt))
+        });
+        let (file, salt) = match usable {
+            Ok(usable) => usable,
+            Err(_) => new_file(&path)?,
         };
         let mut vectors = Self {
             dir: dir.to_owned(),
@@ -143,11 +140,12 @@ impl Vectors {
             graph: None,
             saved_points: 0,
             file,
+            salt,
             file_end: HEADER_BYTES,
             saved: Applied::default(),
             saved_last: None,
         };
-        vectors.read_file(&path)?;
+        vectors.read_file()?;
         if let Ok(graph) = Graph::load(&graph_dir(dir), dimensions) {
             let covered = vectors.saved_last.is_some_and(|last| graph.last() <= last);
             if covered {
@@ -161,11 +159,11 @@ impl Vectors {
         Ok(vectors)
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<(), IndexError> {
-        let bytes = self.file.metadata().on("cannot read", path)?.len();
+    fn read_file(&mut self) -> Result<(), IndexError> {
+        let bytes = self.file.bytes()?;
         let mut block = Block::empty(self.dimensions);
         while let Frame::Whole { payload, end } =
-            frames::read(&self.file, path, self.file_end, bytes)?
+            frames::read(&self.file, self.salt, self.file_end, bytes)?
         {
             let Some((applied, numbers, values)) = decode_frame(&payload, self.dimensions) else {
                 break;
@@ -177,7 +175,7 @@ impl Vectors {
         }
         if self.file_end < bytes {
             // A torn or damaged rest comes again from the log.
-            self.file.set_len(self.file_end).on("cannot cut", path)?;
+            self.file.set_bytes(self.file_end)?;
         }
         if block.rows() > 0 {
             self.blocks.push(Arc::new(block));
@@ -296,9 +294,17 @@ impl Vectors {
     }
 
     fn append(&mut self, applied: Applied, rows: &[(Arc<Block>, usize)]) -> Result<(), IndexError> {
-        let path = file_path(&self.dir);
-        let end = write_frames(&self.file, &path, self.file_end, applied, self.saved, rows)?;
-        self.file.sync_data().on("cannot sync", &path)?;
+        let end = write_frames(
+            &self.file,
+            self.salt,
+            self.file_end,
+            applied,
+            self.saved,
+            rows,
+        )?;
+        fault::point("vectors.written");
+        self.file.sync_data()?;
+        fault::point("vectors.synced");
         self.file_end = end;
         self.saved = applied;
         if let Some((block, row)) = rows.last() {
@@ -324,19 +330,23 @@ impl Vectors {
         let rows: Vec<_> = (0..kept.rows())
             .map(|row| (Arc::clone(&kept), row))
             .collect();
-        let file = new_file(&temporary)?;
+        let (file, salt) = new_file(&temporary)?;
         let end = write_frames(
             &file,
-            &temporary,
+            salt,
             HEADER_BYTES,
             applied,
             Applied::default(),
             &rows,
         )?;
-        file.sync_all().on("cannot sync", &temporary)?;
-        fs::rename(&temporary, &path).on("cannot rename to", &path)?;
+        file.sync_data()?;
+        fault::point("vectors.rewritten");
+        disk::rename(&temporary, &path)?;
+        fault::point("vectors.renamed");
         sync_dir(&self.dir)?;
-        self.file = file;
+        // Opened anew, so that it knows its name.
+        self.file = DiskFile::open(&path)?;
+        self.salt = salt;
         self.file_end = end;
         self.saved = applied;
         self.saved_last = kept.rows().checked_sub(1).map(|row| kept.number(row));
@@ -358,26 +368,19 @@ fn graph_dir(dir: &Path) -> PathBuf {
     dir.join("graph")
 }
 
-fn new_file(path: &Path) -> Result<File, IndexError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(path)
-        .on("cannot create", path)?;
-    file.write_all_at(&FORMAT.header(), 0)
-        .on("cannot write", path)?;
-    file.sync_all().on("cannot sync", path)?;
+fn new_file(path: &Path) -> Result<(DiskFile, Salt), IndexError> {
+    let file = DiskFile::create(path)?;
+    let salt = FORMAT.begin(&file)?;
+    file.sync_data()?;
     path.parent().map_or(Ok(()), sync_dir)?;
-    Ok(file)
+    Ok((file, salt))
 }
 
 /// Writes rows in frames; only the last one says `applied`, the others still
 /// `before`, so that a file cut between them is brought forward again.
 fn write_frames(
-    file: &File,
-    path: &Path,
+    file: &DiskFile,
+    salt: Salt,
     mut end: u64,
     applied: Applied,
     before: Applied,
@@ -388,8 +391,8 @@ fn write_frames(
     loop {
         let is_last = parts.peek().is_none();
         let stamp = if is_last { applied } else { before };
-        let frame = frames::encode(&encode_frame(stamp, part));
-        file.write_all_at(&frame, end).on("cannot write", path)?;
+        let frame = frames::encode(salt, &encode_frame(stamp, part));
+        file.write_all_at(&frame, end)?;
         end += frame.len() as u64;
         match parts.next() {
             Some(next) => part = next,
@@ -401,6 +404,7 @@ fn write_frames(
 fn encode_frame(applied: Applied, rows: &[(Arc<Block>, usize)]) -> Vec<u8> {
     let mut payload = Vec::new();
     for number in [
+        applied.epoch.0,
         applied.sequence.0,
         applied.position.segment,
         applied.position.offset,
@@ -422,6 +426,7 @@ fn decode_frame(payload: &[u8], dimensions: usize) -> Option<(Applied, Vec<Chunk
         .chunks_exact(8)
         .map(|word| word.try_into().map_or(0, u64::from_le_bytes));
     let applied = Applied {
+        epoch: Epoch(words.next()?),
         sequence: Sequence(words.next()?),
         position: Position {
             segment: words.next()?,
@@ -429,7 +434,7 @@ fn decode_frame(payload: &[u8], dimensions: usize) -> Option<(Applied, Vec<Chunk
         },
     };
     let rows = usize::try_from(words.next()?).ok()?;
-    let codes_at = rows.checked_mul(8)?.checked_add(32)?;
+    let codes_at = rows.checked_mul(8)?.checked_add(40)?;
     let codes = payload.get(codes_at..)?;
     if codes.len() != rows.checked_mul(dimensions)? {
         return None;

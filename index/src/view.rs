@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cento_core::chunk::chunk_ids;
 use cento_core::{
     Bm25Score, ByteSpan, ChunkId, ChunkNo, ContentHash, CosineScore, Document, DocumentId,
-    FieldTypes, Filter, Metadata, Sequence, TextHash,
+    FieldTypes, Filter, GenerationNo, Metadata, Sequence, TextHash, TextKind,
 };
 use roaring::RoaringTreemap;
 
-use crate::IndexError;
 use crate::catalog::{Catalog, Version};
-use crate::log::{Log, Position};
-use crate::log_record::{Outline, PUT_HEAD_BYTES, decode_outline};
+use crate::log::Segments;
+use crate::log_record::{
+    DerivedOutline, DocumentOutline, OUTLINE_HEAD_BYTES, RECORD_HEAD_BYTES, decode_outline,
+};
 use crate::text::TextView;
 use crate::vectors::VectorSet;
+use crate::{CollectionSettings, IndexError};
 
 /// The chunks that a filter lets through, at one view.
 #[derive(Debug, Clone)]
@@ -66,7 +68,8 @@ pub struct DenseHits {
 pub struct StoredOutline {
     /// Its id.
     pub id: DocumentId,
-    /// The write that made this version.
+    /// The write that put this version: its number changes whenever the
+    /// document is replaced or its metadata changes, and only then.
     pub sequence: Sequence,
     /// Its title.
     pub title: String,
@@ -127,13 +130,15 @@ pub struct View {
 /// What a view is made of.
 pub(crate) struct ViewParts {
     pub(crate) sequence: Sequence,
+    pub(crate) generation: GenerationNo,
+    pub(crate) settings: Arc<CollectionSettings>,
     pub(crate) fields: FieldTypes,
     pub(crate) documents: u64,
     pub(crate) live: Arc<RoaringTreemap>,
     pub(crate) text: TextView,
     pub(crate) vectors: VectorSet,
     pub(crate) catalog: Arc<Catalog>,
-    pub(crate) log: Arc<Log>,
+    pub(crate) segments: Arc<Segments>,
 }
 
 /// A view remembers so many filters; one more empties the memory.
@@ -150,6 +155,17 @@ impl View {
     /// The last write that the view shows.
     pub fn sequence(&self) -> Sequence {
         self.parts.sequence
+    }
+
+    /// The configuration that it shows.
+    pub fn generation(&self) -> GenerationNo {
+        self.parts.generation
+    }
+
+    /// What that configuration is: the embedder whose vectors it compares, and
+    /// how documents were cut.
+    pub fn settings(&self) -> &Arc<CollectionSettings> {
+        &self.parts.settings
     }
 
     /// The metadata fields and their types.
@@ -292,12 +308,12 @@ impl View {
             return Ok(None);
         };
         let opened = self.open(&version)?;
-        let chunks = (0..opened.outline.chunks.len())
+        let chunks = (0..opened.derived.chunks.len())
             .map(|ordinal| self.chunk(&opened, ordinal))
             .collect::<Result<_, _>>()?;
         let whole = ByteSpan {
             start: 0,
-            end: opened.outline.text_bytes,
+            end: opened.stored.text_bytes,
         };
         let text = self.read_text(&version, whole)?;
         let stored = opened.stored;
@@ -307,6 +323,7 @@ impl View {
             source: stored.source.clone(),
             metadata: stored.metadata.clone(),
             content_hash: stored.content_hash,
+            kind: opened.kind,
             text,
         };
         Ok(Some(StoredDocument {
@@ -344,7 +361,7 @@ impl View {
                 continue;
             }
             let version = self.version_of(ChunkNo(number))?;
-            next = version.first_chunk.0 + u64::from(version.chunks);
+            next = version.numbers().end;
             found.push(self.open(&version)?.stored.id.clone());
         }
         Ok(found)
@@ -371,43 +388,47 @@ impl View {
     }
 
     fn open(&self, version: &Version) -> Result<OpenedDocument, IndexError> {
-        // The outline's length and checksum stand before it.
-        let at = Position {
-            offset: version.record.offset + PUT_HEAD_BYTES - 8,
-            ..version.record
-        };
-        let bytes = self
-            .parts
-            .log
-            .read(at, version.outline_bytes as usize + 8)?;
-        let outline = decode_outline(&bytes).ok_or_else(|| {
-            self.parts
-                .log
-                .damaged(at, "a document's outline does not match its checksum")
-        })?;
-        let hashes: Vec<TextHash> = outline.chunks.iter().map(|entry| entry.hash).collect();
+        let segments = &self.parts.segments;
+        let layout = version.layout;
+        let damaged = |place| segments.damaged(place, "an outline does not match its checksum");
+        let bytes = segments.read(
+            &version.document,
+            RECORD_HEAD_BYTES,
+            (OUTLINE_HEAD_BYTES + u64::from(layout.document_bytes)) as usize,
+        )?;
+        let document: DocumentOutline =
+            decode_outline(&bytes).ok_or_else(|| damaged(&version.document))?;
+        let bytes = segments.read(
+            &version.derived,
+            layout.derived_at,
+            (OUTLINE_HEAD_BYTES + u64::from(layout.derived_bytes)) as usize,
+        )?;
+        let derived: DerivedOutline =
+            decode_outline(&bytes).ok_or_else(|| damaged(&version.derived))?;
+        let hashes: Vec<TextHash> = derived.chunks.iter().map(|entry| entry.hash).collect();
         Ok(OpenedDocument {
             version: *version,
-            ids: chunk_ids(&outline.id, &hashes),
+            ids: chunk_ids(&document.id, &hashes),
             stored: Arc::new(StoredOutline {
-                id: outline.id.clone(),
-                sequence: version.sequence,
-                title: outline.title.clone(),
-                source: outline.source.clone(),
-                metadata: outline.metadata.clone(),
-                content_hash: outline.content_hash,
-                text_bytes: outline.text_bytes,
+                id: document.id,
+                sequence: version.document.sequence,
+                title: document.title,
+                source: document.source,
+                metadata: document.metadata,
+                content_hash: document.content_hash,
+                text_bytes: document.text_bytes,
                 chunks: version.chunks,
             }),
-            outline,
+            kind: document.kind,
+            derived,
         })
     }
 
     fn chunk(&self, document: &OpenedDocument, ordinal: usize) -> Result<StoredChunk, IndexError> {
         let version = &document.version;
-        let wrong = |reason| self.parts.log.damaged(version.record, reason);
+        let wrong = |reason| self.parts.segments.damaged(&version.document, reason);
         let (entry, id) = document
-            .outline
+            .derived
             .chunks
             .get(ordinal)
             .zip(document.ids.get(ordinal))
@@ -423,28 +444,28 @@ impl View {
             ordinal: ordinal as u32,
             span: entry.span,
             line: entry.line,
-            heading_path: document.outline.heading_path(entry).to_vec(),
+            heading_path: document.derived.heading_path(entry).to_vec(),
             hash: entry.hash,
             text,
         })
     }
 
     fn read_text(&self, version: &Version, span: ByteSpan) -> Result<String, IndexError> {
-        let text_begins = version.record.offset + PUT_HEAD_BYTES + u64::from(version.outline_bytes);
-        let at = Position {
-            offset: text_begins + span.start,
-            ..version.record
-        };
-        let bytes = self.parts.log.read(at, span.len() as usize)?;
+        let before =
+            RECORD_HEAD_BYTES + OUTLINE_HEAD_BYTES + u64::from(version.layout.document_bytes);
+        let segments = &self.parts.segments;
+        let place = &version.document;
+        let bytes = segments.read(place, before + span.start, span.len() as usize)?;
         String::from_utf8(bytes)
-            .map_err(|_| self.parts.log.damaged(at, "a document's text is no UTF-8"))
+            .map_err(|_| segments.damaged(place, "a document's text is no UTF-8"))
     }
 }
 
-/// A document's outline, read from the log.
+/// A document's outlines, read from the log.
 struct OpenedDocument {
     version: Version,
-    outline: Outline,
+    derived: DerivedOutline,
+    kind: TextKind,
     stored: Arc<StoredOutline>,
     ids: Vec<ChunkId>,
 }

@@ -3,7 +3,7 @@
 
 use cento_core::{ContentHash, DocumentId};
 use cento_embed::Embedder;
-use cento_index::{Engine, NewDocument};
+use cento_index::{Condition, Engine, NewDocument};
 use rayon::prelude::*;
 
 use crate::IngestError;
@@ -163,6 +163,7 @@ fn embed(
             vectors: vectors.by_ref().take(chunks.len()).collect(),
             document,
             chunks,
+            condition: Condition::Always,
         })
         .collect())
 }

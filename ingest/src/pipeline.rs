@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use cento_core::{CoreError, DocumentId, FieldTypes, Sequence};
+use cento_core::{CoreError, DocumentId, FieldTypes, GenerationNo, Sequence};
 use cento_embed::Embedder;
-use cento_index::{CollectionSettings, Engine, PutOutcome};
+use cento_index::{CollectionSettings, Engine, Precision, PutOutcome};
 
 use crate::batch::{Batch, make};
 use crate::problem::{Problem, ProblemCode};
@@ -78,7 +78,10 @@ pub fn ingest(
     progress: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, IngestError> {
     let begun = Instant::now();
-    let chunking = check_collection(engine, embedder)?;
+    let view = engine.view();
+    let chunking = check_collection(view.settings(), embedder)?;
+    let generation = view.generation();
+    drop(view);
     let Found {
         inputs,
         roots,
@@ -92,6 +95,7 @@ pub fn ingest(
     let mut seen = Seen::default();
     let mut ingestion = Ingestion {
         engine,
+        generation,
         report: Report::default(),
         progress,
         refresh: options.refresh,
@@ -147,14 +151,21 @@ pub fn collection_settings(embedder: &dyn Embedder, chunking: Chunking) -> Colle
         model: contract.model.clone(),
         embedder: contract.fingerprint.clone(),
         dimensions: contract.dimensions,
+        precision: if contract.is_quantised {
+            Precision::I8
+        } else {
+            Precision::F32
+        },
         chunking: chunking.fingerprint().to_owned(),
         fields: FieldTypes::default(),
     }
 }
 
 /// Vectors of two models, or chunks of two chunkers, cannot be compared.
-fn check_collection(engine: &Engine, embedder: &dyn Embedder) -> Result<Chunking, IngestError> {
-    let expected = engine.settings();
+fn check_collection(
+    expected: &CollectionSettings,
+    embedder: &dyn Embedder,
+) -> Result<Chunking, IngestError> {
     let found = &embedder.contract().fingerprint;
     if expected.embedder != *found {
         return Err(IngestError::ModelMismatch {
@@ -214,6 +225,8 @@ fn next_batch(reader: &mut Reader, stop: &AtomicBool) -> Vec<Raw> {
 /// The writing side of an ingestion.
 struct Ingestion<'a> {
     engine: &'a Engine,
+    /// For which chunks and vectors are made.
+    generation: GenerationNo,
     report: Report,
     progress: &'a mut dyn FnMut(Event<'_>),
     refresh: bool,
@@ -239,7 +252,7 @@ impl Ingestion<'_> {
                 .iter()
                 .map(|new| (new.document.id.clone(), new.chunks.len() as u64))
                 .collect();
-            let outcomes = self.engine.put(documents)?;
+            let outcomes = self.engine.put(self.generation, documents)?;
             let mut ids = Vec::with_capacity(outcomes.len());
             let mut last = Sequence(0);
             for (((id, chunks), (place, replaces)), outcome) in
@@ -254,6 +267,9 @@ impl Ingestion<'_> {
                         self.report.added += u64::from(!replaces);
                     }
                     PutOutcome::Refused(error) => self.fail(refusal(&error).at(place.to_string())),
+                    PutOutcome::Conflict { found } => {
+                        self.fail(conflict(found).at(place.to_string()));
+                    }
                 }
             }
             if !ids.is_empty() {
@@ -275,6 +291,16 @@ impl Ingestion<'_> {
         (self.progress)(Event::Failed(&failure));
         self.report.fail(failure);
     }
+}
+
+/// Why a document whose condition does not hold is not written.
+fn conflict(found: Option<Sequence>) -> Problem {
+    let stands = match found {
+        Some(sequence) => format!("the version of write {sequence} stands"),
+        None => "there is no such document".to_owned(),
+    };
+    let message = format!("{stands}: read it again, and decide anew");
+    Problem::new(ProblemCode::VersionConflict, message)
 }
 
 /// Why the engine refuses a document.

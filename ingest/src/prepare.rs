@@ -2,15 +2,18 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use cento_core::{Chunk, ContentHash, Document, DocumentId, Metadata, MetadataValue, Scalar};
+use cento_core::{
+    Chunk, ContentHash, Document, DocumentId, Metadata, MetadataValue, Scalar, TextKind,
+};
 use serde_json::Value;
 
+use crate::blocks::{Block, Kind};
 use crate::chunking::Chunking;
 use crate::decode::decode;
 use crate::format::{Format, detect};
 use crate::jsonl::{self, Content, Record};
 use crate::problem::{Failure, Problem, ProblemCode};
-use crate::{blocks::Kind, html, markdown, text};
+use crate::{html, markdown, text};
 
 /// Raised whenever other documents or chunks come from the same bytes, so that
 /// what was ingested before counts as changed.
@@ -140,29 +143,26 @@ pub(crate) fn prepare_file(
         .next()
         .unwrap_or_default()
         .to_owned();
-    let (text, blocks, title) = match format {
+    let (text, kind, page_title) = match format {
         Format::Html => {
             let article = html::to_markdown(&decoded.text);
-            let (blocks, _) = markdown::blocks(&article.markdown);
-            (article.markdown, blocks, article.title)
+            (article.markdown, TextKind::Markdown, article.title)
         }
-        Format::Markdown => {
-            let (blocks, title) = markdown::blocks(&decoded.text);
-            (decoded.text, blocks, title)
-        }
+        Format::Markdown => (decoded.text, TextKind::Markdown, None),
+        Format::Text => (decoded.text, TextKind::Plain, None),
+        Format::Lines | Format::Jsonl => (decoded.text, TextKind::Lines, None),
+    };
+    let (blocks, said_title) = blocks_of(kind, &text);
+    let title = match format {
+        Format::Html => page_title,
         Format::Text => {
-            let blocks = text::blocks(&decoded.text);
             // A heading without markup names the document only where it opens it.
             let named = blocks
                 .first()
                 .is_some_and(|b| matches!(b.kind, Kind::Heading { .. }));
-            let title = (!named).then(|| file_name.clone());
-            (decoded.text, blocks, title)
+            (!named).then(|| file_name.clone())
         }
-        Format::Lines | Format::Jsonl => {
-            let blocks = text::paragraphs(&decoded.text, Kind::Lines);
-            (decoded.text, blocks, None)
-        }
+        _ => said_title,
     };
     let first_heading = blocks.iter().find_map(|block| match &block.kind {
         Kind::Heading { title, .. } if !title.is_empty() => Some(title.clone()),
@@ -187,6 +187,7 @@ pub(crate) fn prepare_file(
         content_hash,
         id,
         text,
+        kind,
     };
     cut(document, blocks, chunking)
 }
@@ -213,13 +214,14 @@ pub(crate) fn prepare_record(
             return Ok(prepared);
         }
     };
-    let blocks = text::paragraphs(&text, Kind::Prose);
+    let (blocks, _) = blocks_of(TextKind::Prose, &text);
     let document = Document {
         id: record.id,
         title: shortened(&record.title),
         source: source.map(str::to_owned),
         metadata: record.metadata,
         text,
+        kind: TextKind::Prose,
         content_hash,
     };
     cut(document, blocks, chunking)
@@ -269,11 +271,23 @@ fn without_line(source: &str) -> &str {
     }
 }
 
-fn cut(
-    document: Document,
-    blocks: Vec<crate::blocks::Block>,
-    chunking: Chunking,
-) -> Result<Prepared, Problem> {
+/// The blocks of a canonical text, and the title that its front matter gives.
+fn blocks_of(kind: TextKind, text: &str) -> (Vec<Block>, Option<String>) {
+    match kind {
+        TextKind::Markdown => markdown::blocks(text),
+        TextKind::Plain => (text::blocks(text), None),
+        TextKind::Lines => (text::paragraphs(text, Kind::Lines), None),
+        TextKind::Prose => (text::paragraphs(text, Kind::Prose), None),
+    }
+}
+
+/// Cuts a document again from its canonical text.
+pub(crate) fn cut_again(document: Document, chunking: Chunking) -> Result<Prepared, Problem> {
+    let (blocks, _) = blocks_of(document.kind, &document.text);
+    cut(document, blocks, chunking)
+}
+
+fn cut(document: Document, blocks: Vec<Block>, chunking: Chunking) -> Result<Prepared, Problem> {
     let chunks = chunking.cut(&document.text, blocks);
     if chunks.is_empty() {
         return Err(Problem::new(

@@ -31,6 +31,8 @@ pub enum ProblemCode {
     InvalidDocument,
     /// A metadata field has another type than the collection has fixed for it.
     FieldTypeConflict,
+    /// Another version stands than the one it was to replace.
+    VersionConflict,
     /// The system does not let us read it.
     Unreadable,
     /// A parser gave up on it.
@@ -50,6 +52,7 @@ impl ProblemCode {
             Self::EmptyDocument => "empty_document",
             Self::InvalidDocument => "invalid_document",
             Self::FieldTypeConflict => "field_type_conflict",
+            Self::VersionConflict => "version_conflict",
             Self::Unreadable => "unreadable",
             Self::ParseFailed => "parse_failed",
         }

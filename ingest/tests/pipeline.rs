@@ -436,6 +436,7 @@ fn a_collection_of_another_model_or_chunker_is_refused() {
             model: settings.model.clone(),
             embedder: embedder.to_owned(),
             dimensions: settings.dimensions,
+            precision: settings.precision,
             chunking: chunking.to_owned(),
             fields: settings.fields.clone(),
         };

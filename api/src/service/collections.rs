@@ -112,6 +112,6 @@ fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
         chunks: counts.chunks,
         sequence: view.sequence(),
         fields: view.fields().clone(),
-        settings: engine.settings().clone(),
+        settings: (*engine.settings()).clone(),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 
 use cento_core::{CollectionName, DocumentId, Filter, MetadataPatch, Sequence};
-use cento_index::{IndexError, PatchOutcome, StoredDocument, StoredOutline};
+use cento_index::{Condition, IndexError, NewPatch, PatchOutcome, StoredDocument, StoredOutline};
 use cento_ingest::{Event, Failure, Options, Report, Source, ingest};
 use serde_json::{Map, Value};
 
@@ -250,7 +250,11 @@ impl Service {
         let patch = MetadataPatch::from_json(metadata)?;
         let engine = self.engine(name)?;
         self.note_written(name);
-        let outcomes = engine.patch_metadata(vec![(id.clone(), patch)])?;
+        let outcomes = engine.patch_metadata(vec![NewPatch {
+            id: id.clone(),
+            patch,
+            condition: Condition::Always,
+        }])?;
         match outcomes.into_iter().next() {
             Some(PatchOutcome::Stored(sequence)) => {
                 self.finish_write(name, &engine, wait)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cento_core::CollectionName;
-use cento_index::{Counts, Engine};
+use cento_index::{Counts, Engine, Projection};
 
 use super::{Service, locked};
 use crate::Problem;
@@ -56,7 +56,7 @@ impl Service {
     pub fn rebuild(&self, name: &CollectionName) -> Result<RebuildResult, Problem> {
         let begun = Instant::now();
         let engine = self.alone(name, || {
-            let engine = self.store.rebuild(name)?;
+            let engine = self.store.rebuild(name, &Projection::ALL)?;
             engine.checkpoint()?;
             Ok(engine)
         })?;
@@ -77,9 +77,11 @@ impl Service {
     pub fn warm_up(&self) {
         let names = self.store.collections().unwrap_or_default();
         for name in names {
-            let warmed = self
-                .engine(&name)
-                .and_then(|engine| self.embedders.fitting(&name, engine.settings()).map(|_| ()));
+            let warmed = self.engine(&name).and_then(|engine| {
+                self.embedders
+                    .fitting(&name, &engine.settings())
+                    .map(|_| ())
+            });
             if let Err(problem) = warmed {
                 tracing::error!(collection = %name, %problem, "a collection cannot be opened");
             }

@@ -1,18 +1,30 @@
 //! How does metadata change without parsing, cutting or embedding again?
 //!
 //! The document is put again with the same text, chunks and vectors, read from
-//! its record in the log, under new chunk numbers: views that are held keep the
-//! metadata they had.
+//! its records in the log, under new chunk numbers: views that are held keep
+//! the metadata they had.
 
 use std::collections::HashSet;
 
-use cento_core::{ChunkNo, CoreError, DocumentId, FieldTypes, MetadataPatch, Sequence};
+use cento_core::{CoreError, DocumentId, MetadataPatch, Sequence};
 
-use super::Engine;
+use super::write::{Condition, Next, Outcome, Request, mixed_up};
+use super::{Engine, Writer};
 use crate::IndexError;
 use crate::catalog::Version;
-use crate::log::Position;
-use crate::log_record::{Change, Put, Record};
+use crate::log_record::{Change, Derivation, Put, Record};
+use crate::projections::read_put;
+
+/// A change of one document's metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPatch {
+    /// The document.
+    pub id: DocumentId,
+    /// The change.
+    pub patch: MetadataPatch,
+    /// What must stand under the id for the change to be made.
+    pub condition: Condition,
+}
 
 /// What became of one change of metadata.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +34,11 @@ pub enum PatchOutcome {
     Stored(Sequence),
     /// There is no such document.
     Unknown,
+    /// Its condition did not hold; nothing of it was written.
+    Conflict {
+        /// The write that put what stands there.
+        found: Option<Sequence>,
+    },
     /// It was refused; nothing of it was written.
     Refused(CoreError),
 }
@@ -33,83 +50,69 @@ impl Engine {
     /// Durable when it returns, seen after the next refresh. Outcomes are in
     /// the order of the batch, which is held in memory with the texts of its
     /// documents; an id that stands in it twice is refused the second time.
-    pub fn patch_metadata(
-        &self,
-        patches: Vec<(DocumentId, MetadataPatch)>,
-    ) -> Result<Vec<PatchOutcome>, IndexError> {
-        let mut writer = self.writer()?;
-        let state = &writer.projections.state;
-        let mut next = Next {
-            sequence: state.applied.sequence,
-            chunk: state.next_chunk,
-            fields: state.fields.clone(),
-        };
-        let mut seen = HashSet::new();
-        let mut outcomes = Vec::with_capacity(patches.len());
-        let mut records = Vec::new();
-        for (id, patch) in patches {
-            if seen.contains(&id) {
-                outcomes.push(PatchOutcome::Refused(CoreError::DuplicateId { id }));
-                continue;
-            }
-            let Some(version) = self.catalog.version(&id, Sequence(u64::MAX))? else {
-                outcomes.push(PatchOutcome::Unknown);
-                continue;
-            };
-            let (outcome, record) = self.patched(&version, &patch, &mut next)?;
-            outcomes.push(outcome);
-            records.extend(record);
-            seen.insert(id);
-        }
-        writer.write(&self.log, records)?;
-        Ok(outcomes)
-    }
-
-    /// The record that changes one document, if anything changes.
-    fn patched(
-        &self,
-        version: &Version,
-        patch: &MetadataPatch,
-        next: &mut Next,
-    ) -> Result<(PatchOutcome, Option<Record>), IndexError> {
-        let mut put = self.read_put(version)?;
-        let metadata = patch.apply(&put.outline.metadata);
-        if metadata == put.outline.metadata {
-            return Ok((PatchOutcome::Stored(version.sequence), None));
-        }
-        if let Err(reason) = next.fields.admit(&metadata) {
-            return Ok((PatchOutcome::Refused(reason), None));
-        }
-        next.sequence = next.sequence.next();
-        put.outline.metadata = metadata;
-        put.outline.first_chunk = next.chunk;
-        next.chunk = ChunkNo(next.chunk.0 + put.outline.chunks.len() as u64);
-        let record = Record {
-            sequence: next.sequence,
-            change: Change::Put(put),
-        };
-        Ok((PatchOutcome::Stored(next.sequence), Some(record)))
-    }
-
-    /// Reads a whole put from the log. Its length stands before it.
-    fn read_put(&self, version: &Version) -> Result<Box<Put>, IndexError> {
-        let before = Position {
-            offset: version.record.offset - 4,
-            ..version.record
-        };
-        let length = self.log.read(before, 4)?;
-        let length = <[u8; 4]>::try_from(length.as_slice()).map_or(0, u32::from_le_bytes);
-        let bytes = self.log.read(version.record, length as usize)?;
-        match Record::decode(&bytes).map(|record| record.change) {
-            Some(Change::Put(put)) => Ok(put),
-            _ => Err(self.log.damaged(version.record, "a put cannot be decoded")),
+    pub fn patch_metadata(&self, patches: Vec<NewPatch>) -> Result<Vec<PatchOutcome>, IndexError> {
+        match self.submit(Request::Patch(patches))? {
+            Outcome::Patch(outcomes) => Ok(outcomes),
+            _ => Err(mixed_up()),
         }
     }
 }
 
-/// What the next record of a batch is given.
-struct Next {
-    sequence: Sequence,
-    chunk: ChunkNo,
-    fields: FieldTypes,
+impl Writer {
+    /// Adds the record that changes one document, if anything changes.
+    pub(super) fn patch(
+        &self,
+        new: NewPatch,
+        seen: &mut HashSet<DocumentId>,
+        next: &mut Next,
+    ) -> Result<PatchOutcome, IndexError> {
+        let NewPatch {
+            id,
+            patch,
+            condition,
+        } = new;
+        if seen.contains(&id) {
+            return Ok(PatchOutcome::Refused(CoreError::DuplicateId { id }));
+        }
+        let catalog = &self.serving.projections.catalog;
+        let Some(version) = catalog.version(&id, Sequence(u64::MAX))? else {
+            return Ok(PatchOutcome::Unknown);
+        };
+        seen.insert(id);
+        let found = Some(version.document.sequence);
+        if !condition.holds(found) {
+            return Ok(PatchOutcome::Conflict { found });
+        }
+        let mut put = self.read(&version)?;
+        let metadata = patch.apply(&put.document.metadata);
+        if metadata == put.document.metadata {
+            return Ok(PatchOutcome::Stored(version.document.sequence));
+        }
+        if let Err(reason) = next.fields.admit(&metadata) {
+            return Ok(PatchOutcome::Refused(reason));
+        }
+        put.document.metadata = metadata;
+        Ok(PatchOutcome::Stored(next.put(put)))
+    }
+
+    /// Reads a whole put from the log, with what the serving generation
+    /// derived from it.
+    fn read(&self, version: &Version) -> Result<Box<Put>, IndexError> {
+        let segments = self.log.segments();
+        let mut put = read_put(&segments, &version.document)?;
+        if version.derived.sequence != version.document.sequence {
+            let bytes = segments.record(&version.derived)?;
+            put.derivation = match Record::decode(&bytes).map(|(record, _)| record.change) {
+                Some(Change::Derive(derive)) => Some(derive.derivation),
+                _ => None,
+            };
+        }
+        let serving = self.serving.number;
+        let is_mine = |derivation: &Derivation| derivation.outline.generation == serving;
+        if put.derivation.as_ref().is_some_and(is_mine) {
+            Ok(put)
+        } else {
+            Err(segments.damaged(&version.derived, "a derivation cannot be decoded"))
+        }
+    }
 }

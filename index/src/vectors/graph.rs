@@ -16,9 +16,9 @@ use hnsw_rs::prelude::*;
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
-use crate::IndexError;
-use crate::disk::{create_dir, remove_dir, sync_dir, write_atomically};
+use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
 use crate::error::IoContext;
+use crate::{IndexError, fault};
 
 /// Links a node keeps on the upper layers; twice as many on the lowest.
 const MAX_LINKS: usize = 16;
@@ -166,7 +166,8 @@ impl Graph {
             serde_json::to_vec_pretty(&manifest).map_err(|error| failed(error.to_string()))?;
         write_atomically(&fresh.join("manifest.json"), &json)?;
         remove_dir(dir)?;
-        fs::rename(&fresh, dir).on("cannot rename to", dir)?;
+        fault::point("graph.removed");
+        disk::rename(&fresh, dir)?;
         dir.parent().map_or(Ok(()), sync_dir)
     }
 

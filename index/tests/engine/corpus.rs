@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use cento_core::{
     ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, FieldTypes,
-    Filter, Metadata,
+    Filter, Metadata, TextKind,
 };
-use cento_index::{CollectionSettings, Engine, NewDocument, PutOutcome, Store, View};
+use cento_index::{
+    CollectionSettings, Condition, Engine, NewDocument, Precision, PutOutcome, Store, View,
+};
 use serde_json::{Value, json};
 
 pub(crate) const DIMENSIONS: usize = 8;
@@ -20,6 +22,7 @@ pub(crate) fn settings() -> CollectionSettings {
         model: "toy".to_owned(),
         embedder: "toy".to_owned(),
         dimensions: DIMENSIONS,
+        precision: Precision::I8,
         chunking: "sentences".to_owned(),
         fields: FieldTypes::default(),
     }
@@ -74,15 +77,17 @@ pub(crate) fn document(name: &str, text: &str, metadata: &Value) -> NewDocument 
             source: Some(format!("/corpus/{name}")),
             metadata: Metadata::from_json(metadata.as_object().unwrap()).unwrap(),
             text: text.to_owned(),
+            kind: TextKind::Prose,
             content_hash: ContentHash::of([text.as_bytes()]),
         },
         chunks,
         vectors,
+        condition: Condition::Always,
     }
 }
 
 pub(crate) fn put(engine: &Engine, batch: Vec<NewDocument>) {
-    for outcome in engine.put(batch).unwrap() {
+    for outcome in engine.put(engine.view().generation(), batch).unwrap() {
         assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
     }
 }

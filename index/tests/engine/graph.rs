@@ -88,7 +88,7 @@ fn a_graph_answers_survives_reopening_and_is_thrown_away_when_damaged() {
         assert_graph_answers(&engine);
         engine.checkpoint().unwrap();
     }
-    let graph = dir.path().join("collections/docs/vectors/graph");
+    let graph = crate::recovery::projections(dir.path()).join("vectors/graph");
     assert!(graph.join("manifest.json").is_file());
     {
         let (_store, engine) = reopen(dir.path());

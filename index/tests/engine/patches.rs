@@ -1,13 +1,17 @@
 //! Metadata that changes while text, chunks and vectors stay.
 
 use cento_core::{CoreError, MetadataPatch};
-use cento_index::{PatchOutcome, View};
+use cento_index::{Condition, NewPatch, PatchOutcome, View};
 use serde_json::{Value, json};
 
 use crate::corpus::*;
 
-fn patch(value: &Value) -> MetadataPatch {
-    MetadataPatch::from_json(value.as_object().unwrap()).unwrap()
+fn change(name: &str, patch: &Value) -> NewPatch {
+    NewPatch {
+        id: id(name),
+        patch: MetadataPatch::from_json(patch.as_object().unwrap()).unwrap(),
+        condition: Condition::Always,
+    }
 }
 
 fn metadata(view: &View, name: &str) -> Value {
@@ -25,8 +29,8 @@ fn a_patch_changes_filters_and_nothing_else() {
     let before = engine.refresh().unwrap();
     let outcomes = engine
         .patch_metadata(vec![
-            (id("a.md"), patch(&json!({"team": "billing", "year": null}))),
-            (id("none.md"), patch(&json!({"team": "billing"}))),
+            change("a.md", &json!({"team": "billing", "year": null})),
+            change("none.md", &json!({"team": "billing"})),
         ])
         .unwrap();
     assert!(matches!(outcomes[0], PatchOutcome::Stored(sequence) if sequence.0 == 2));
@@ -63,7 +67,7 @@ fn a_patch_that_changes_nothing_writes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, engine) = create(dir.path());
     put(&engine, vec![document("a.md", "Words.", &json!({"v": 1}))]);
-    let same = vec![(id("a.md"), patch(&json!({"v": 1, "w": null})))];
+    let same = vec![change("a.md", &json!({"v": 1, "w": null}))];
     let outcomes = engine.patch_metadata(same).unwrap();
     assert!(matches!(outcomes[0], PatchOutcome::Stored(sequence) if sequence.0 == 1));
     assert_eq!(engine.refresh().unwrap().sequence().0, 1);
@@ -77,9 +81,9 @@ fn a_patch_of_another_type_or_of_one_document_twice_is_refused() {
     put(&engine, vec![document("b.md", "Words.", &json!({"v": 2}))]);
     let outcomes = engine
         .patch_metadata(vec![
-            (id("a.md"), patch(&json!({"v": "text"}))),
-            (id("b.md"), patch(&json!({"v": 3}))),
-            (id("b.md"), patch(&json!({"v": 4}))),
+            change("a.md", &json!({"v": "text"})),
+            change("b.md", &json!({"v": 3})),
+            change("b.md", &json!({"v": 4})),
         ])
         .unwrap();
     assert!(matches!(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cento_index::IndexError;
+use cento_index::{IndexError, Projection};
 use serde_json::json;
 
 use crate::corpus::*;
@@ -52,6 +52,22 @@ fn collection(dir: &Path) -> PathBuf {
     dir.join("collections/docs")
 }
 
+/// The folder of the only generation's projections.
+pub(crate) fn projections(dir: &Path) -> PathBuf {
+    let folders = fs::read_dir(collection(dir).join("generations")).unwrap();
+    let mut folders: Vec<_> = folders.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+    folders.remove(0)
+}
+
+/// The only segment of the log.
+pub(crate) fn segment(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(collection(dir).join("log")).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
 #[test]
 fn opening_brings_lagging_projections_to_the_end_of_the_log() {
     for checkpoint in [true, false] {
@@ -69,7 +85,7 @@ fn a_lost_or_garbled_projection_is_made_anew_from_the_log() {
     for projection in ["catalog", "text", "vectors"] {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path(), true);
-        let folder = collection(dir.path()).join(projection);
+        let folder = projections(dir.path()).join(projection);
         fs::remove_dir_all(&folder).unwrap();
         assert_whole(dir.path());
         for entry in fs::read_dir(&folder).unwrap() {
@@ -93,9 +109,9 @@ fn a_projection_from_another_log_is_not_believed() {
             put(&engine, vec![document("only", "Only this.", &json!({}))]);
             engine.checkpoint().unwrap();
         }
-        let ours = collection(dir.path()).join(projection);
+        let ours = projections(dir.path()).join(projection);
         fs::remove_dir_all(&ours).unwrap();
-        copy_dir(&collection(longer.path()).join(projection), &ours);
+        copy_dir(&projections(longer.path()).join(projection), &ours);
         let (_store, engine) = reopen(dir.path());
         assert_clean(&engine);
         assert_eq!(engine.view().counts().documents, 1);
@@ -121,11 +137,11 @@ fn a_projection_that_stands_within_a_commit_never_cuts_the_log() {
     for projection in ["catalog", "text", "vectors"] {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path(), true);
-        let log = collection(dir.path()).join("log/00000001.log");
+        let log = segment(dir.path());
         let before = fs::read(&log).unwrap();
-        let ours = collection(dir.path()).join(projection);
+        let ours = projections(dir.path()).join(projection);
         fs::remove_dir_all(&ours).unwrap();
-        copy_dir(&collection(other.path()).join(projection), &ours);
+        copy_dir(&projections(other.path()).join(projection), &ours);
         {
             let (_store, engine) = reopen(dir.path());
             assert_eq!(engine.recovery().remade, [projection]);
@@ -136,24 +152,46 @@ fn a_projection_that_stands_within_a_commit_never_cuts_the_log() {
 }
 
 #[test]
-fn a_lost_segment_or_write_is_damage_not_silence() {
+fn a_lost_segment_is_damage_not_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let segment = segment(dir.path());
+    let kept = segment.with_extension("kept");
+    fs::rename(&segment, &kept).unwrap();
+    let store = cento_index::Store::open_existing(dir.path()).unwrap();
+    let error = store.collection(&name()).err().unwrap();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+    assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn a_log_that_lost_acknowledged_writes_is_damage_not_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    fill(dir.path(), true);
+    let segment = segment(dir.path());
+    let whole = fs::read(&segment).unwrap();
+    // As if the last commit had been torn: but the projections hold it.
+    fs::write(&segment, &whole[..whole.len() - 1]).unwrap();
+    let store = cento_index::Store::open_existing(dir.path()).unwrap();
+    let error = store.collection(&name()).err().unwrap();
+    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
+    assert!(error.to_string().contains("acknowledged"), "{error}");
+    drop(store);
+    fs::write(&segment, &whole).unwrap();
+    assert_whole(dir.path());
+}
+
+#[test]
+fn files_that_the_manifest_does_not_name_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);
     let log = collection(dir.path()).join("log");
-    let bytes = fs::read(log.join("00000001.log")).unwrap();
-    // A second segment without what came between.
-    fs::write(log.join("00000003.log"), &bytes).unwrap();
-    let store = cento_index::Store::open_existing(dir.path()).unwrap();
-    let error = store.collection(&name()).err().unwrap();
-    assert!(error.to_string().contains("00000002.log"), "{error}");
-    fs::remove_file(log.join("00000003.log")).unwrap();
-    // The same commits once more: their numbers do not follow.
-    fs::write(log.join("00000002.log"), &bytes).unwrap();
-    let error = store.rebuild(&name()).err().unwrap();
-    assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
-    fs::remove_file(log.join("00000002.log")).unwrap();
-    drop(store);
+    let stray = log.join("00000077.log");
+    fs::copy(segment(dir.path()), &stray).unwrap();
+    let folder = collection(dir.path()).join("generations/00000099");
+    fs::create_dir(&folder).unwrap();
     assert_whole(dir.path());
+    assert!(!stray.exists() && !folder.exists());
 }
 
 #[test]
@@ -161,7 +199,7 @@ fn a_collection_in_use_is_neither_deleted_nor_rebuilt() {
     let dir = tempfile::tempdir().unwrap();
     let (store, engine) = create(dir.path());
     assert!(matches!(
-        store.rebuild(&name()),
+        store.rebuild(&name(), &Projection::ALL),
         Err(IndexError::CollectionInUse { .. })
     ));
     assert!(matches!(
@@ -169,7 +207,7 @@ fn a_collection_in_use_is_neither_deleted_nor_rebuilt() {
         Err(IndexError::CollectionInUse { .. })
     ));
     drop(engine);
-    assert!(store.rebuild(&name()).is_ok());
+    assert!(store.rebuild(&name(), &Projection::ALL).is_ok());
     assert!(store.delete(&name()).is_ok());
 }
 
@@ -191,12 +229,12 @@ fn what_a_crash_left_of_an_unfinished_commit_is_in_nobodys_way() {
     // The files of a commit are written before the one that names them. A
     // crash in between leaves them, and the replay wants the same names.
     let dir = tempfile::tempdir().unwrap();
-    let text = collection(dir.path()).join("text");
+    fill(dir.path(), true);
+    let text = projections(dir.path()).join("text");
     let files = || -> std::collections::BTreeSet<PathBuf> {
         let entries = fs::read_dir(&text).unwrap();
         entries.map(|entry| entry.unwrap().path()).collect()
     };
-    fill(dir.path(), true);
     let meta = fs::read(text.join("meta.json")).unwrap();
     let before = files();
     {
@@ -222,7 +260,7 @@ fn what_a_crash_left_of_an_unfinished_commit_is_in_nobodys_way() {
 fn a_torn_tail_is_cut_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);
-    let segment = collection(dir.path()).join("log/00000001.log");
+    let segment = segment(dir.path());
     let mut bytes = fs::read(&segment).unwrap();
     bytes.extend_from_slice(&[7; 100]);
     fs::write(&segment, &bytes).unwrap();
@@ -237,7 +275,7 @@ fn a_torn_tail_is_cut_and_reported() {
 fn a_damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);
-    let segment = collection(dir.path()).join("log/00000001.log");
+    let segment = segment(dir.path());
     let mut bytes = fs::read(&segment).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -249,7 +287,7 @@ fn a_damaged_log_is_refused_with_its_place_and_left_as_it_is() {
     drop((_store, engine));
     // A rebuild needs the whole log and must not throw the rest away.
     let store = cento_index::Store::open_existing(dir.path()).unwrap();
-    let error = store.rebuild(&name()).err().unwrap();
+    let error = store.rebuild(&name(), &Projection::ALL).err().unwrap();
     assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
     assert_eq!(fs::read(&segment).unwrap(), bytes);
 }
@@ -258,7 +296,7 @@ fn a_damaged_log_is_refused_with_its_place_and_left_as_it_is() {
 fn text_damaged_on_disk_is_never_quoted() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);
-    let segment = collection(dir.path()).join("log/00000001.log");
+    let segment = segment(dir.path());
     let mut bytes = fs::read(&segment).unwrap();
     let needle = b"Another about valve 7.";
     let at = bytes
@@ -280,7 +318,7 @@ fn rebuilding_gives_the_same_answers() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);
     let store = cento_index::Store::open_existing(dir.path()).unwrap();
-    let engine = store.rebuild(&name()).unwrap();
+    let engine = store.rebuild(&name(), &Projection::ALL).unwrap();
     assert!(engine.recovery().replayed >= 22);
     assert_clean(&engine);
     engine.checkpoint().unwrap();
@@ -294,14 +332,15 @@ fn an_audit_notices_what_a_projection_has_lost() {
     fill(dir.path(), true);
     // A vectors file that claims to be at the log's end but lost its rows: its
     // last frame says so, and nothing else is left.
-    let path = collection(dir.path()).join("vectors/codes.vectors");
+    let path = projections(dir.path()).join("vectors/codes.vectors");
     let bytes = fs::read(&path).unwrap();
-    let payload_at = 24;
-    let mut payload = bytes[payload_at..payload_at + 32].to_vec();
-    payload[24..32].fill(0);
-    let length = 32_u32.to_le_bytes();
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&length), &payload);
-    let mut emptied = bytes[..16].to_vec();
+    let payload_at = 24 + 8;
+    let mut payload = bytes[payload_at..payload_at + 40].to_vec();
+    payload[32..40].fill(0);
+    let length = 40_u32.to_le_bytes();
+    let salt = crc32c::crc32c(&bytes[12..20]);
+    let crc = crc32c::crc32c_append(crc32c::crc32c_append(salt, &length), &payload);
+    let mut emptied = bytes[..24].to_vec();
     emptied.extend_from_slice(&length);
     emptied.extend_from_slice(&crc.to_le_bytes());
     emptied.extend_from_slice(&payload);

@@ -1,7 +1,7 @@
 //! Put, replace, delete, get; what is refused; what a view shows.
 
 use cento_core::{ByteSpan, CoreError, FieldType};
-use cento_index::{IndexError, PutOutcome, Store};
+use cento_index::{IndexError, Projection, PutOutcome, Store};
 use serde_json::json;
 
 use crate::corpus::*;
@@ -126,7 +126,7 @@ fn what_cannot_be_indexed_is_refused_alone() {
         document("type.md", "Text.", &json!({"year": "2024"})),
         document("good.md", "Twice.", &json!({})),
     ];
-    let outcomes = engine.put(batch).unwrap();
+    let outcomes = engine.put(engine.view().generation(), batch).unwrap();
     assert!(matches!(outcomes[0], PutOutcome::Stored(_)));
     for refused in &outcomes[1..] {
         assert!(matches!(refused, PutOutcome::Refused(_)), "{refused:?}");
@@ -207,7 +207,7 @@ fn a_declared_field_has_its_type_before_any_document_and_after_a_rebuild() {
         .unwrap();
     let engine = store.create(&name(), &declared).unwrap();
     let wrong = document("a.md", "Words.", &json!({"year": "2024"}));
-    let outcomes = engine.put(vec![wrong]).unwrap();
+    let outcomes = engine.put(engine.view().generation(), vec![wrong]).unwrap();
     assert!(matches!(
         outcomes[0],
         PutOutcome::Refused(CoreError::FieldTypeConflict { .. })
@@ -215,7 +215,7 @@ fn a_declared_field_has_its_type_before_any_document_and_after_a_rebuild() {
     let none = filter(&json!({"type": "gt", "key": "year", "value": 2000}));
     assert!(engine.view().matching(&none).unwrap().is_empty());
     drop(engine);
-    let engine = store.rebuild(&name()).unwrap();
+    let engine = store.rebuild(&name(), &Projection::ALL).unwrap();
     assert_eq!(engine.view().fields().get("year"), Some(FieldType::Number));
 }
 

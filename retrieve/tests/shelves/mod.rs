@@ -4,9 +4,10 @@ use std::sync::{Arc, LazyLock};
 
 use cento_core::{
     ByteSpan, Chunk, CollectionName, ContentHash, Document, DocumentId, FieldTypes, Metadata,
+    TextKind,
 };
 use cento_embed::{Bundled, Embedder};
-use cento_index::{CollectionSettings, NewDocument, PutOutcome, Store, View};
+use cento_index::{CollectionSettings, Condition, NewDocument, Precision, PutOutcome, Store, View};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -50,10 +51,12 @@ fn document(place: usize, title: &str, text: &str, size: usize) -> Option<NewDoc
                 .then(|| format!("file:///shelf/{place}.md")),
             metadata: Metadata::from_json(metadata.as_object().expect("an object")).expect("valid"),
             text: text.to_owned(),
+            kind: TextKind::Prose,
             content_hash: ContentHash::of([text.as_bytes()]),
         },
         vectors: EMBEDDER.embed_documents(&texts).expect("embedded"),
         chunks,
+        condition: Condition::Always,
     })
 }
 
@@ -68,6 +71,7 @@ impl Collection {
             model: contract.model.clone(),
             embedder: contract.fingerprint.clone(),
             dimensions: contract.dimensions,
+            precision: Precision::I8,
             chunking: "naive".to_owned(),
             fields: FieldTypes::default(),
         };
@@ -79,7 +83,10 @@ impl Collection {
                 document(place, title, text, sizes[place % sizes.len()])
             })
             .collect();
-        for outcome in engine.put(batch).expect("written") {
+        for outcome in engine
+            .put(engine.view().generation(), batch)
+            .expect("written")
+        {
             assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
         }
         Self {

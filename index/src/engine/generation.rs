@@ -1,0 +1,191 @@
+//! What does the writer keep of a generation that follows the log?
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use cento_core::{GenerationNo, Sequence};
+use roaring::RoaringTreemap;
+
+use crate::catalog::{Retired, Standing};
+use crate::disk::remove_dir;
+use crate::log::{Log, Logged, Segments};
+use crate::log_record::Record;
+use crate::manifest::{Epoch, GenerationEntry};
+use crate::projections::{Projections, Recovery, Stored, generation_dir};
+use crate::settings::StoreOptions;
+use crate::view::{View, ViewParts};
+use crate::{CollectionSettings, IndexError};
+
+/// A generation that is open: its projections, and what follows from them.
+pub(crate) struct OpenGeneration {
+    pub(crate) number: GenerationNo,
+    pub(crate) settings: Arc<CollectionSettings>,
+    pub(crate) projections: Projections,
+    /// The chunks of all documents, as of the last write.
+    pub(crate) live: RoaringTreemap,
+    documents: u64,
+    retired: Vec<Retired>,
+    views: Vec<Weak<View>>,
+}
+
+/// How a generation comes to the log's end.
+pub(crate) enum Follow {
+    /// It is the first to be opened: it finds the end for all.
+    Recover,
+    /// The log is open already.
+    Scan,
+}
+
+impl OpenGeneration {
+    /// Opens a generation and brings it to the end of the log. A projection
+    /// that cannot follow is thrown away, once, and made anew.
+    pub(crate) fn open(
+        collection: &Path,
+        entry: &GenerationEntry,
+        epoch: Epoch,
+        log: &Log,
+        follow: &Follow,
+        options: &StoreOptions,
+        recovery: &mut Recovery,
+    ) -> Result<Self, IndexError> {
+        let dir = generation_dir(collection, entry.folder);
+        let mut thrown_away = BTreeSet::new();
+        loop {
+            let opened = Self::try_open(&dir, entry, epoch, log, follow, options, recovery);
+            match opened {
+                Err(IndexError::Projection { projection, .. })
+                    if thrown_away.insert(projection) =>
+                {
+                    remove_dir(&dir.join(projection))?;
+                    recovery.remade.push(projection);
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    fn try_open(
+        dir: &Path,
+        entry: &GenerationEntry,
+        epoch: Epoch,
+        log: &Log,
+        follow: &Follow,
+        options: &StoreOptions,
+        recovery: &mut Recovery,
+    ) -> Result<Self, IndexError> {
+        let (mut projections, remade) = Projections::open(dir, entry, epoch, options)?;
+        for name in remade {
+            if !recovery.remade.contains(&name) {
+                recovery.remade.push(name);
+            }
+        }
+        let from = projections.least_applied();
+        let acknowledged = projections.most_applied();
+        let segments = log.segments();
+        let mut mended = Recovery::default();
+        let visit = |logged: Logged<'_>| projections.replay(&logged, &segments, &mut mended);
+        match follow {
+            Follow::Recover => recovery.cut_bytes += log.recover(from, acknowledged, visit)?,
+            Follow::Scan => {
+                let start = segments.start_after(from.sequence, from.position);
+                segments.scan(start, visit)?;
+            }
+        }
+        recovery.replayed += mended.replayed;
+        recovery.skipped.extend(mended.skipped);
+        let (live, documents) = projections.catalog.sweep()?;
+        Ok(Self {
+            number: entry.number,
+            settings: Arc::new(entry.settings.clone()),
+            projections,
+            live,
+            documents,
+            retired: Vec::new(),
+            views: Vec::new(),
+        })
+    }
+
+    /// Enters a record that is on the disk.
+    pub(crate) fn apply(
+        &mut self,
+        record: &Record,
+        stored: &Stored,
+        segments: &Segments,
+    ) -> Result<(), IndexError> {
+        let catalog = Arc::clone(&self.projections.catalog);
+        let newest = || catalog.newest(record.id(), Sequence(u64::MAX));
+        let before = newest()?;
+        let former = match before {
+            Some((_, Standing::Version(first))) => catalog.version_of(first)?,
+            _ => None,
+        };
+        self.projections.apply(record, stored, segments)?;
+        let after = newest()?;
+        if after == before {
+            return Ok(());
+        }
+        if let Some(version) = former {
+            self.live.remove_range(version.numbers());
+            self.documents -= 1;
+        }
+        if let Some((sequence, standing)) = before {
+            self.retired.push(Retired {
+                id: record.id().clone(),
+                sequence,
+                standing,
+                by: record.sequence,
+            });
+        }
+        if let Some((_, Standing::Version(first))) = after
+            && let Some(version) = catalog.version_of(first)?
+        {
+            self.live.insert_range(version.numbers());
+            self.documents += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes every write so far visible.
+    pub(crate) fn publish(&mut self, segments: &Arc<Segments>) -> Result<Arc<View>, IndexError> {
+        let applied = self.projections.applied();
+        let view = Arc::new(View::new(ViewParts {
+            sequence: applied.sequence,
+            generation: self.number,
+            settings: Arc::clone(&self.settings),
+            fields: self.projections.state.fields.clone(),
+            documents: self.documents,
+            text: self.projections.text.publish(applied)?,
+            vectors: self.projections.vectors.publish(&self.live),
+            live: Arc::new(self.live.clone()),
+            catalog: Arc::clone(&self.projections.catalog),
+            segments: Arc::clone(segments),
+        }));
+        self.views.retain(|view| view.strong_count() > 0);
+        self.views.push(Arc::downgrade(&view));
+        Ok(view)
+    }
+
+    /// Erases the catalog's rows that no living view can ask for.
+    pub(crate) fn erase_unseen(&mut self) -> Result<(), IndexError> {
+        let oldest = self
+            .views
+            .iter()
+            .filter_map(Weak::upgrade)
+            .map(|view| view.sequence())
+            .min();
+        let (unseen, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|row| oldest.is_none_or(|oldest| row.by <= oldest));
+        self.retired = kept;
+        self.projections.catalog.erase(&unseen)
+    }
+
+    /// Writes down all that opening would otherwise have to replay.
+    pub(crate) fn checkpoint(&mut self) -> Result<(), IndexError> {
+        let applied = self.projections.applied();
+        self.projections.vectors.checkpoint(applied, &self.live)?;
+        self.projections.text.finish_merges()?;
+        self.projections.catalog.flush()
+    }
+}
