@@ -113,6 +113,16 @@ impl From<&IndexError> for Problem {
             E::GenerationChanged { .. } => new("generation_changed", 409)
                 .with_help("send it again; what was stored counts as unchanged")
                 .retryable(),
+            E::UnknownGeneration { .. } => {
+                new("unknown_generation", 404).with_help("`cento generation list` numbers them")
+            }
+            E::GenerationBuilding { .. } => new("generation_building", 409)
+                .with_help("`cento reindex` goes on with it; `cento generation drop` gives it up"),
+            E::GenerationServing { .. } => new("generation_serving", 409),
+            E::UnknownSnapshot { .. } => {
+                new("unknown_snapshot", 404).with_help("`cento snapshot list` names them")
+            }
+            E::SnapshotName { .. } => new("invalid_snapshot_name", 422),
             E::NoDataDirectory { .. } => new("no_data_directory", 404).with_help(
                 "ingest something first, or say where the data is with --data or CENTO_DATA",
             ),

@@ -7,8 +7,12 @@
 //! after the next [`Engine::refresh`], which publishes a [`View`] of all three
 //! projections at one sequence by swapping one pointer.
 
+mod compaction;
 mod generation;
 mod patch;
+mod purge;
+mod reindex;
+pub(crate) mod snapshot;
 mod write;
 
 use std::path::Path;
@@ -27,8 +31,12 @@ use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
 use crate::{CollectionSettings, IndexError};
 
+pub use compaction::CompactionReport;
 pub(crate) use generation::{Follow, OpenGeneration};
 pub use patch::{NewPatch, PatchOutcome};
+pub use purge::{Held, Proven, PurgeReport};
+pub use reindex::{DeriveLast, DerivedDocument, GenerationInfo, PendingDocument};
+pub use snapshot::SnapshotInfo;
 pub use write::{Condition, DeleteOutcome};
 use write::{Outcome, Request};
 
@@ -65,6 +73,9 @@ pub struct Engine {
     options: StoreOptions,
     group: Group<Request, Result<Outcome, IndexError>>,
     writer: Mutex<Writer>,
+    /// Held by what changes which files there are: one at a time, beside
+    /// writes. Taken before the writer.
+    maintenance: Mutex<()>,
     current: ArcSwap<View>,
     /// That of the serving generation, for what writers ask.
     catalog: ArcSwap<Catalog>,
@@ -116,15 +127,7 @@ impl Engine {
             ..Recovery::default()
         };
         let mut open = |entry, follow| {
-            OpenGeneration::open(
-                dir,
-                entry,
-                manifest.epoch,
-                &log,
-                &follow,
-                options,
-                &mut recovery,
-            )
+            OpenGeneration::open(dir, entry, &manifest, &log, &follow, options, &mut recovery)
         };
         let serving = manifest.serving().ok_or_else(|| IndexError::Format {
             path: dir.to_owned(),
@@ -142,6 +145,7 @@ impl Engine {
                 requests: options.commit_requests,
             }),
             root,
+            maintenance: Mutex::default(),
             options: options.clone(),
             writer: Mutex::new(Writer {
                 log,
@@ -292,6 +296,10 @@ impl Engine {
         )
     }
 
+    fn maintenance(&self) -> MutexGuard<'_, ()> {
+        (self.maintenance.lock()).unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         match &writer.failure {
@@ -328,5 +336,5 @@ fn remove_leftovers(dir: &Path, manifest: &Manifest) -> Result<(), IndexError> {
             remove_dir(&path)?;
         }
     }
-    Ok(())
+    snapshot::remove_unfinished(dir)
 }

@@ -46,6 +46,42 @@ pub enum IndexError {
         /// Which one serves.
         serving: GenerationNo,
     },
+    /// The caller's fault: there is no such generation.
+    #[error("no generation {number} can be used here; there is: {known}")]
+    UnknownGeneration {
+        /// The number asked for.
+        number: GenerationNo,
+        /// What there is, for reading.
+        known: String,
+    },
+    /// Nobody's fault: one generation is built at a time.
+    #[error("generation {number} is being built; let it finish, or drop it")]
+    GenerationBuilding {
+        /// The one being built.
+        number: GenerationNo,
+    },
+    /// The caller's fault: what serves can be neither dropped nor gone back to.
+    #[error("generation {number} is serving")]
+    GenerationServing {
+        /// The one that serves.
+        number: GenerationNo,
+    },
+    /// The caller's fault: there is no such snapshot.
+    #[error("no snapshot '{id}' here; there is: {known}")]
+    UnknownSnapshot {
+        /// The name asked for.
+        id: String,
+        /// The names there are, joined for reading.
+        known: String,
+    },
+    /// The caller's fault: the name is taken or cannot be one.
+    #[error("a snapshot cannot be called '{id}': {reason}")]
+    SnapshotName {
+        /// The name.
+        id: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The caller's fault: the data directory is not there.
     #[error("no data directory at {path}")]
     NoDataDirectory {

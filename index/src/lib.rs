@@ -30,7 +30,9 @@ mod view;
 
 pub use doctor::{AuditReport, Difference};
 pub use engine::{
-    Condition, DeleteOutcome, Engine, NewDocument, NewPatch, PatchOutcome, PutOutcome,
+    CompactionReport, Condition, DeleteOutcome, DeriveLast, DerivedDocument, Engine,
+    GenerationInfo, Held, NewDocument, NewPatch, PatchOutcome, PendingDocument, Proven,
+    PurgeReport, PutOutcome, SnapshotInfo,
 };
 pub use error::IndexError;
 pub use manifest::GenerationState;

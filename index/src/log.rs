@@ -78,8 +78,17 @@ impl Log {
     /// Opens the segments that the manifest names. Nothing may be appended
     /// before [`Log::recover`] has found the end.
     pub(crate) fn open(root: Arc<Root>, segment_bytes: u64) -> Result<Self, IndexError> {
-        let dir = log_dir(root.dir());
         let manifest = root.manifest();
+        Self::over(root, &manifest, segment_bytes)
+    }
+
+    /// Opens the segments of a manifest that may not be in force yet.
+    pub(crate) fn over(
+        root: Arc<Root>,
+        manifest: &Manifest,
+        segment_bytes: u64,
+    ) -> Result<Self, IndexError> {
+        let dir = log_dir(root.dir());
         let list = (manifest.segments.iter())
             .map(|entry| Segment::open(&dir, entry).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
@@ -159,6 +168,17 @@ impl Log {
         tail.last = last;
         tail.failure = None;
         Ok(cut)
+    }
+
+    /// The last write, whether it still stands in the log or not, and where the
+    /// next commit will begin.
+    pub(crate) fn end(&self) -> (Sequence, Position) {
+        let tail = self.tail();
+        let position = Position {
+            segment: tail.segment.entry.number,
+            offset: tail.offset,
+        };
+        (tail.last, position)
     }
 
     /// Appends one commit and waits until it is on the disk. The records'
@@ -274,8 +294,14 @@ impl Log {
     }
 
     /// Takes other segments into use for some that are closed: what compaction
-    /// wrote, already synced. The manifest changes in the same moment.
-    pub(crate) fn replace(&self, former: &[u64], fresh: &[SegmentEntry]) -> Result<(), IndexError> {
+    /// wrote, already synced. The manifest changes in the same moment, with what
+    /// `also` changes of it.
+    pub(crate) fn replace(
+        &self,
+        former: &[u64],
+        fresh: &[SegmentEntry],
+        also: impl FnOnce(&mut Manifest),
+    ) -> Result<(), IndexError> {
         // Held so that no roll comes between.
         let _tail = self.tail();
         let segments = self.segments();
@@ -292,8 +318,8 @@ impl Log {
             .collect::<Result<Vec<_>, _>>()?;
         self.root.update(|manifest| {
             manifest.segments = replaced(&manifest.segments);
+            also(manifest);
         })?;
-        fault::point("compaction.switched");
         let mut list = segments.list.clone();
         let at = (list.iter()).position(|s| former.contains(&s.entry.number));
         list.retain(|segment| !former.contains(&segment.entry.number));

@@ -160,6 +160,22 @@ pub(crate) struct Derive {
     pub(crate) derivation: Derivation,
 }
 
+impl Put {
+    /// The document as it was put.
+    pub(crate) fn into_document(self) -> Document {
+        let outline = self.document;
+        Document {
+            id: outline.id,
+            title: outline.title,
+            source: outline.source,
+            metadata: outline.metadata,
+            text: self.text,
+            kind: outline.kind,
+            content_hash: outline.content_hash,
+        }
+    }
+}
+
 /// Chunks and their vectors.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Derivation {

@@ -16,13 +16,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cento_core::{ChunkNo, FieldTypes, GenerationNo, Sequence};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, DiskFile};
 use crate::{CollectionSettings, IndexError, fault, random};
-
-const KIND: &str = "cento-manifest";
-const VERSION: u32 = 1;
 
 /// The manifest's name in a collection's folder.
 pub(crate) const FILE_NAME: &str = "manifest.json";
@@ -50,6 +48,9 @@ pub(crate) struct Manifest {
     /// The number that the next segment or folder gets; none is given twice.
     pub(crate) next_file: u64,
     pub(crate) next_generation: GenerationNo,
+    /// The last deletion that compaction has dropped: a projection that has not
+    /// followed so far cannot be brought forward, only made anew.
+    pub(crate) forgotten: Sequence,
     /// The log, in order. Only the last one is open.
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) generations: Vec<GenerationEntry>,
@@ -117,6 +118,7 @@ impl Manifest {
             epoch: Epoch::fresh(),
             next_file: 1,
             next_generation: GenerationNo(1),
+            forgotten: Sequence(0),
             segments: Vec::new(),
             generations: Vec::new(),
         };
@@ -180,48 +182,86 @@ impl Manifest {
             .find(|entry| entry.number == number)
     }
 
-    fn encode(&self, path: &Path) -> Result<Vec<u8>, IndexError> {
-        let mut json =
-            serde_json::to_vec_pretty(self).map_err(|error| damaged(path, &error.to_string()))?;
-        json.push(b'\n');
-        let mut bytes = format!("{KIND} {VERSION} {:08x}\n", crc32c::crc32c(&json)).into_bytes();
-        bytes.extend_from_slice(&json);
-        Ok(bytes)
-    }
-
     /// Reads a manifest file.
-    pub(crate) fn read(path: &Path) -> Result<Self, IndexError> {
-        let bytes = disk::read(path)?;
-        let newline = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
-        let (head, rest) = bytes.split_at(newline);
-        let json = rest.get(1..).unwrap_or_default();
-        let head = String::from_utf8_lossy(head);
-        let mut words = head.split(' ');
-        let (kind, version, crc) = (words.next(), words.next(), words.next());
-        if kind != Some(KIND) || version.and_then(|v| v.parse().ok()) != Some(VERSION) {
-            let found: String = head.chars().take(40).collect();
-            return Err(damaged(path, &format!("'{found}'")));
-        }
-        let expected = format!("{:08x}", crc32c::crc32c(json));
-        if crc != Some(expected.as_str()) {
-            return Err(damaged(path, "bytes that do not match their checksum"));
-        }
-        let manifest: Self =
-            serde_json::from_slice(json).map_err(|error| damaged(path, &error.to_string()))?;
+    fn read(path: &Path) -> Result<Self, IndexError> {
+        let manifest: Self = FILE.read(path)?;
         let has_one_serving = manifest.in_state(GenerationState::Serving).count() == 1;
         if !has_one_serving || manifest.in_state(GenerationState::Building).count() > 1 {
             return Err(damaged(path, "not exactly one serving generation"));
         }
         Ok(manifest)
     }
+
+    /// Reads a folder's manifest, or its copy.
+    pub(crate) fn read_in(dir: &Path) -> Result<Self, IndexError> {
+        Self::read(&dir.join(FILE_NAME))
+            .or_else(|error| Self::read(&dir.join(COPY_NAME)).map_err(|_| error))
+    }
+
+    /// Writes a folder's manifest and its copy.
+    pub(crate) fn write(&self, dir: &Path) -> Result<(), IndexError> {
+        Ok(write(dir, self)?)
+    }
 }
 
-fn damaged(path: &Path, found: &str) -> IndexError {
-    IndexError::Format {
-        path: path.to_owned(),
-        expected: format!("{KIND} version {VERSION}"),
-        found: found.to_owned(),
+/// A small file of JSON that says what it is and carries a checksum.
+#[derive(Clone, Copy)]
+pub(crate) struct Checked {
+    pub(crate) kind: &'static str,
+    pub(crate) version: u32,
+}
+
+const FILE: Checked = Checked {
+    kind: "cento-manifest",
+    version: 1,
+};
+
+impl Checked {
+    fn encode<T: Serialize>(self, path: &Path, value: &T) -> Result<Vec<u8>, IndexError> {
+        let json = serde_json::to_vec_pretty(value);
+        let mut json = json.map_err(|error| self.wrong(path, &error.to_string()))?;
+        json.push(b'\n');
+        let Self { kind, version } = self;
+        let mut bytes = format!("{kind} {version} {:08x}\n", crc32c::crc32c(&json)).into_bytes();
+        bytes.extend_from_slice(&json);
+        Ok(bytes)
     }
+
+    /// Writes a value, whole or not at all.
+    pub(crate) fn write<T: Serialize>(self, path: &Path, value: &T) -> Result<(), IndexError> {
+        disk::write_atomically(path, &self.encode(path, value)?)
+    }
+
+    /// Reads a value.
+    pub(crate) fn read<T: DeserializeOwned>(self, path: &Path) -> Result<T, IndexError> {
+        let bytes = disk::read(path)?;
+        let newline = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+        let (head, rest) = bytes.split_at(newline);
+        let json = rest.get(1..).unwrap_or_default();
+        let head = String::from_utf8_lossy(head);
+        let expected = format!("{} {} ", self.kind, self.version);
+        let Some(crc) = head.strip_prefix(expected.as_str()) else {
+            let found: String = head.chars().take(40).collect();
+            return Err(self.wrong(path, &format!("'{found}'")));
+        };
+        if crc != format!("{:08x}", crc32c::crc32c(json)) {
+            return Err(self.wrong(path, "bytes that do not match their checksum"));
+        }
+        serde_json::from_slice(json).map_err(|error| self.wrong(path, &error.to_string()))
+    }
+
+    fn wrong(self, path: &Path, found: &str) -> IndexError {
+        IndexError::Format {
+            path: path.to_owned(),
+            expected: format!("{} version {}", self.kind, self.version),
+            found: found.to_owned(),
+        }
+    }
+}
+
+/// A manifest that says what cannot be.
+pub(crate) fn damaged(path: &Path, found: &str) -> IndexError {
+    FILE.wrong(path, found)
 }
 
 /// Seconds since 1970.
@@ -343,7 +383,7 @@ impl From<Unwritten> for IndexError {
 fn write(dir: &Path, manifest: &Manifest) -> Result<(), Unwritten> {
     let [path, copy] = [FILE_NAME, COPY_NAME].map(|name| dir.join(name));
     let [fresh, fresh_copy] = [&path, &copy].map(|path| path.with_extension("tmp"));
-    let bytes = manifest.encode(&path).map_err(Unwritten::Before)?;
+    let bytes = FILE.encode(&path, manifest).map_err(Unwritten::Before)?;
     for temporary in [&fresh, &fresh_copy] {
         write_synced(temporary, &bytes).map_err(Unwritten::Before)?;
     }

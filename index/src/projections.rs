@@ -12,9 +12,9 @@ use cento_core::{ChunkNo, ContentHash, GenerationNo, Sequence};
 
 use crate::applied::Applied;
 use crate::catalog::{Catalog, Entry, Pending, Standing, State, Version};
-use crate::log::{Logged, Place, Position, Segments};
+use crate::log::{Log, Logged, Place, Position, Segments};
 use crate::log_record::{Change, Derivation, Layout, Put, Record};
-use crate::manifest::{Epoch, GenerationEntry};
+use crate::manifest::{Epoch, GenerationEntry, Manifest};
 use crate::settings::StoreOptions;
 use crate::text::Text;
 use crate::vectors::Vectors;
@@ -80,7 +80,7 @@ impl Projections {
     pub(crate) fn open(
         dir: &Path,
         entry: &GenerationEntry,
-        epoch: Epoch,
+        manifest: &Manifest,
         options: &StoreOptions,
     ) -> Result<(Self, Vec<&'static str>), IndexError> {
         let mut remade = Vec::new();
@@ -93,7 +93,10 @@ impl Projections {
             remade.push("text");
         }
         let mut vectors = Vectors::open(&dir.join("vectors"), entry.settings.dimensions)?;
-        let follows = |applied: Applied| applied.epoch == epoch || (applied == Applied::default());
+        let follows = |applied: Applied| {
+            applied == Applied::default()
+                || (applied.epoch == manifest.epoch && applied.sequence >= manifest.forgotten)
+        };
         let mut state = catalog.state().unwrap_or_default();
         if state == State::default() || !follows(state.applied) {
             if state != State::default() {
@@ -120,7 +123,7 @@ impl Projections {
             text,
             vectors,
             state,
-            epoch,
+            epoch: manifest.epoch,
         };
         Ok((projections, remade))
     }
@@ -336,6 +339,28 @@ impl Projections {
             (Change::Derive(_), None) => self.catalog.pass(&state)?,
         }
         self.state = state;
+        Ok(())
+    }
+
+    /// Takes note that nothing more is to be followed up to the log's end: what
+    /// stood there compaction has dropped, or it is for others.
+    pub(crate) fn advance(&mut self, log: &Log) -> Result<(), IndexError> {
+        let (sequence, position) = log.end();
+        let end = Applied {
+            epoch: self.epoch,
+            sequence,
+            position,
+        };
+        if self.state.applied != end {
+            let state = State {
+                applied: end,
+                ..self.state.clone()
+            };
+            self.catalog.pass(&state)?;
+            self.state = state;
+        }
+        self.text_applied = end;
+        self.vectors_applied = end;
         Ok(())
     }
 

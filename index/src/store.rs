@@ -19,6 +19,7 @@ use cento_core::CollectionName;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
+use crate::engine::snapshot::found_on;
 use crate::error::IoContext;
 use crate::settings::StoreOptions;
 use crate::{CollectionSettings, Engine, IndexError, fault, manifest, projections};
@@ -127,17 +128,36 @@ impl Store {
         name: &CollectionName,
         settings: &CollectionSettings,
     ) -> Result<Arc<Engine>, IndexError> {
+        self.make(name, |fresh| Engine::create(fresh, settings))
+    }
+
+    /// Creates a collection that holds what a snapshot's folder holds: of
+    /// another collection here, or one that was brought from elsewhere onto
+    /// this file system.
+    pub fn create_from(
+        &self,
+        name: &CollectionName,
+        snapshot: &Path,
+    ) -> Result<Arc<Engine>, IndexError> {
+        self.make(name, |fresh| found_on(snapshot, fresh))
+    }
+
+    /// Makes a collection beside its place, then renames it: it is there whole
+    /// or not at all.
+    fn make(
+        &self,
+        name: &CollectionName,
+        fill: impl FnOnce(&Path) -> Result<(), IndexError>,
+    ) -> Result<Arc<Engine>, IndexError> {
         let mut engines = self.engines();
         let dir = self.collection_dir(name);
         if dir.exists() {
             return Err(IndexError::CollectionExists { name: name.clone() });
         }
-        // Made beside its place, then renamed: a collection is there whole or
-        // not at all.
         let fresh = self.dir.join("collections").join(format!("{name}{NEW}"));
         remove_dir(&fresh)?;
         create_dir(&fresh)?;
-        Engine::create(&fresh, settings)?;
+        fill(&fresh)?;
         fault::point("collection.made");
         disk::rename(&fresh, &dir)?;
         sync_dir(&self.dir.join("collections"))?;

@@ -294,6 +294,33 @@ impl TextView {
         Ok(numbers)
     }
 
+    /// How many terms there are, and how many of them stand in no chunk that is
+    /// there, plus chunks that are marked as deleted but not merged away.
+    pub(crate) fn proof(&self) -> Result<(u64, u64), IndexError> {
+        let (mut terms, mut left) = (0, 0);
+        for segment in self.searcher.segment_readers() {
+            left += u64::from(segment.num_deleted_docs());
+            let schema = segment.schema();
+            for (field, entry) in schema.fields() {
+                if !entry.is_indexed() {
+                    continue;
+                }
+                let index = segment.inverted_index(field).map_err(failed)?;
+                let mut stream = index.terms().stream().map_err(failed)?;
+                while stream.advance() {
+                    terms += 1;
+                    let info = stream.value().clone();
+                    let postings = index
+                        .read_block_postings_from_terminfo(&info, IndexRecordOption::Basic)
+                        .map_err(failed)?;
+                    let _ = postings.doc_freq();
+                    left += u64::from(info.doc_freq == 0);
+                }
+            }
+        }
+        Ok((terms, left))
+    }
+
     fn terms(&self, text: &str) -> Vec<(String, u32)> {
         let mut analyzer = self.analyzer.lock().unwrap_or_else(PoisonError::into_inner);
         analyzer::terms(&mut analyzer, text)

@@ -85,6 +85,11 @@ impl VectorSet {
         block.cosine(query, row)
     }
 
+    /// How many rows it holds, dead ones included.
+    pub(crate) fn rows(&self) -> u64 {
+        self.blocks.iter().map(|block| block.rows() as u64).sum()
+    }
+
     /// The codes of a chunk.
     pub(crate) fn codes(&self, number: ChunkNo) -> Option<&[i8]> {
         let (block, row) = self.find(number)?;

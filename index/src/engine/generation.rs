@@ -11,7 +11,7 @@ use crate::catalog::{Retired, Standing};
 use crate::disk::remove_dir;
 use crate::log::{Log, Logged, Segments};
 use crate::log_record::Record;
-use crate::manifest::{Epoch, GenerationEntry};
+use crate::manifest::{GenerationEntry, Manifest};
 use crate::projections::{Projections, Recovery, Stored, generation_dir};
 use crate::settings::StoreOptions;
 use crate::view::{View, ViewParts};
@@ -29,6 +29,27 @@ pub(crate) struct OpenGeneration {
     views: Vec<Weak<View>>,
 }
 
+fn follow_log(
+    projections: &mut Projections,
+    log: &Log,
+    follow: &Follow,
+) -> Result<Recovery, IndexError> {
+    let from = projections.least_applied();
+    let acknowledged = projections.most_applied();
+    let segments = log.segments();
+    let mut mended = Recovery::default();
+    let visit = |logged: Logged<'_>| projections.replay(&logged, &segments, &mut mended);
+    match follow {
+        Follow::Recover => mended.cut_bytes = log.recover(from, acknowledged, visit)?,
+        Follow::Scan => {
+            let start = segments.start_after(from.sequence, from.position);
+            segments.scan(start, visit)?;
+        }
+    }
+    projections.advance(log)?;
+    Ok(mended)
+}
+
 /// How a generation comes to the log's end.
 pub(crate) enum Follow {
     /// It is the first to be opened: it finds the end for all.
@@ -43,7 +64,7 @@ impl OpenGeneration {
     pub(crate) fn open(
         collection: &Path,
         entry: &GenerationEntry,
-        epoch: Epoch,
+        manifest: &Manifest,
         log: &Log,
         follow: &Follow,
         options: &StoreOptions,
@@ -52,7 +73,7 @@ impl OpenGeneration {
         let dir = generation_dir(collection, entry.folder);
         let mut thrown_away = BTreeSet::new();
         loop {
-            let opened = Self::try_open(&dir, entry, epoch, log, follow, options, recovery);
+            let opened = Self::try_open(&dir, entry, manifest, log, follow, options, recovery);
             match opened {
                 Err(IndexError::Projection { projection, .. })
                     if thrown_away.insert(projection) =>
@@ -68,30 +89,20 @@ impl OpenGeneration {
     fn try_open(
         dir: &Path,
         entry: &GenerationEntry,
-        epoch: Epoch,
+        manifest: &Manifest,
         log: &Log,
         follow: &Follow,
         options: &StoreOptions,
         recovery: &mut Recovery,
     ) -> Result<Self, IndexError> {
-        let (mut projections, remade) = Projections::open(dir, entry, epoch, options)?;
+        let (mut projections, remade) = Projections::open(dir, entry, manifest, options)?;
         for name in remade {
             if !recovery.remade.contains(&name) {
                 recovery.remade.push(name);
             }
         }
-        let from = projections.least_applied();
-        let acknowledged = projections.most_applied();
-        let segments = log.segments();
-        let mut mended = Recovery::default();
-        let visit = |logged: Logged<'_>| projections.replay(&logged, &segments, &mut mended);
-        match follow {
-            Follow::Recover => recovery.cut_bytes += log.recover(from, acknowledged, visit)?,
-            Follow::Scan => {
-                let start = segments.start_after(from.sequence, from.position);
-                segments.scan(start, visit)?;
-            }
-        }
+        let mended = follow_log(&mut projections, log, follow)?;
+        recovery.cut_bytes += mended.cut_bytes;
         recovery.replayed += mended.replayed;
         recovery.skipped.extend(mended.skipped);
         let (live, documents) = projections.catalog.sweep()?;
@@ -104,6 +115,14 @@ impl OpenGeneration {
             retired: Vec::new(),
             views: Vec::new(),
         })
+    }
+
+    /// Follows a log once more, when it has grown while nobody applied it here.
+    pub(crate) fn follow(&mut self, log: &Log, follow: &Follow) -> Result<(), IndexError> {
+        follow_log(&mut self.projections, log, follow)?;
+        (self.live, self.documents) = self.projections.catalog.sweep()?;
+        self.retired.clear();
+        Ok(())
     }
 
     /// Enters a record that is on the disk.

@@ -12,6 +12,7 @@ use cento_core::chunk::check_chunks;
 use cento_core::{ChunkNo, CoreError, DocumentId, FieldTypes, GenerationNo, Sequence};
 
 use super::patch::{NewPatch, PatchOutcome};
+use super::reindex::Ready;
 use super::{Engine, NewDocument, PutOutcome, Writer};
 use crate::group::{Abandoned, Waiting};
 use crate::log_record::{
@@ -71,6 +72,10 @@ pub(super) enum Request {
     },
     Delete(Vec<(DocumentId, Condition)>),
     Patch(Vec<NewPatch>),
+    Derive {
+        generation: GenerationNo,
+        ready: Vec<Ready>,
+    },
 }
 
 /// What became of it.
@@ -78,6 +83,7 @@ pub(super) enum Outcome {
     Put(Vec<PutOutcome>),
     Delete(Vec<DeleteOutcome>),
     Patch(Vec<PatchOutcome>),
+    Derive,
 }
 
 /// A document that is ready but for its numbers, or why it is refused.
@@ -90,6 +96,8 @@ pub(super) enum Prepared {
 pub(super) struct Next {
     pub(super) sequence: Sequence,
     pub(super) chunk: ChunkNo,
+    /// That of the generation being built.
+    pub(super) derived_chunk: Option<ChunkNo>,
     pub(super) fields: FieldTypes,
     pub(super) records: Vec<Record>,
 }
@@ -146,6 +154,7 @@ impl Request {
             }
             Self::Delete(ids) => Box::new(ids.iter().map(|(id, _)| id)),
             Self::Patch(patches) => Box::new(patches.iter().map(|new| &new.id)),
+            Self::Derive { ready, .. } => Box::new(ready.iter().map(Ready::id)),
         }
     }
 }
@@ -167,13 +176,7 @@ impl Engine {
             Ok(writer) => writer,
             Err(error) => return waiting.map(|_| Err(error.again())).collect(),
         };
-        let state = &writer.serving.projections.state;
-        let mut next = Next {
-            sequence: state.applied.sequence,
-            chunk: state.next_chunk,
-            fields: state.fields.clone(),
-            records: Vec::new(),
-        };
+        let mut next = writer.next();
         let mut touched: HashSet<DocumentId> = HashSet::new();
         let mut outcomes = Vec::new();
         let mut bytes = 0;
@@ -203,6 +206,19 @@ impl Engine {
 }
 
 impl Writer {
+    /// What the next record is given.
+    pub(super) fn next(&self) -> Next {
+        let state = &self.serving.projections.state;
+        Next {
+            // Not what the projections hold: compaction may have dropped more.
+            sequence: self.log.end().0,
+            chunk: state.next_chunk,
+            derived_chunk: None,
+            fields: state.fields.clone(),
+            records: Vec::new(),
+        }
+    }
+
     /// The records of one request, and what it will be told once they are
     /// written.
     fn records_of(&mut self, request: Request, next: &mut Next) -> Result<Outcome, IndexError> {
@@ -226,6 +242,10 @@ impl Writer {
                 let mut seen = HashSet::new();
                 let outcomes = (patches.into_iter()).map(|new| self.patch(new, &mut seen, next));
                 Ok(Outcome::Patch(outcomes.collect::<Result<_, _>>()?))
+            }
+            Request::Derive { generation, ready } => {
+                self.derive(generation, ready, next)?;
+                Ok(Outcome::Derive)
             }
         }
     }
@@ -342,7 +362,7 @@ fn size_of(record: &Record) -> usize {
     }
 }
 
-fn encode(record: &Record) -> Result<(Vec<u8>, Layout), IndexError> {
+pub(super) fn encode(record: &Record) -> Result<(Vec<u8>, Layout), IndexError> {
     record.encode().map_err(|error| IndexError::Projection {
         projection: "log",
         reason: error.to_string(),

@@ -15,7 +15,7 @@ use crate::IndexError;
 use crate::disk::DiskFile;
 use crate::frames::{self, FRAME_HEAD_BYTES, Frame, HEADER_BYTES, Salt};
 use crate::log_record::{sequence_of, split};
-use crate::manifest::{Sealed, SegmentEntry};
+use crate::manifest::{Manifest, Sealed, SegmentEntry};
 
 /// A place in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -175,6 +175,20 @@ pub(crate) struct ScanEnd {
 }
 
 impl Segments {
+    /// Opens the segments that a folder's manifest names.
+    pub(crate) fn open(collection: &Path, manifest: &Manifest) -> Result<Self, IndexError> {
+        let dir = super::log_dir(collection);
+        let list = (manifest.segments.iter())
+            .map(|entry| Segment::open(&dir, entry).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { dir, list })
+    }
+
+    /// The number of the segment in which a record is now.
+    pub(crate) fn number_of(&self, place: &Place) -> Result<u64, IndexError> {
+        Ok(self.find(place)?.0.entry.number)
+    }
+
     /// Reads part of a record: `bytes` bytes from `from` on.
     pub(crate) fn read(
         &self,
@@ -298,6 +312,28 @@ impl Segments {
             }
         }
         Ok(end)
+    }
+
+    /// Reads every record of some closed segments that follow one another.
+    pub(crate) fn scan_run(
+        &self,
+        run: &[Arc<Segment>],
+        mut visit: impl FnMut(Logged<'_>) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut end = ScanEnd {
+            position: Position::default(),
+            last: None,
+            broken: None,
+        };
+        for segment in run {
+            end.position = Position {
+                segment: segment.entry.number,
+                offset: HEADER_BYTES,
+            };
+            end.last = Some(Sequence(segment.entry.first.0.saturating_sub(1)));
+            self.scan_segment(segment, &mut end, &mut visit)?;
+        }
+        Ok(())
     }
 
     fn scan_segment(

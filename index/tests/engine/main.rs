@@ -5,6 +5,7 @@
 mod corpus;
 mod filters;
 mod graph;
+mod lifecycle;
 mod patches;
 mod recovery;
 mod writes;

@@ -211,7 +211,7 @@ fn a_collection_in_use_is_neither_deleted_nor_rebuilt() {
     assert!(store.delete(&name()).is_ok());
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
