@@ -263,10 +263,10 @@ fn a_table_of_contents_that_is_not_understood_is_refused() {
         ("cannot be understood", |c| c["more"] = 1.into()),
         ("cannot be understood", |c| c["collection"] = "../up".into()),
         ("cannot be understood", |c| {
-            c["files"][0]["blake3"] = "00".into()
+            c["files"][0]["blake3"] = "00".into();
         }),
         ("cannot be understood", |c| {
-            c["files"][0]["bytes"] = (-1).into()
+            c["files"][0]["bytes"] = (-1).into();
         }),
         ("no files", |c| c["files"] = json!([])),
         ("cannot be a snapshot's id", |c| c["snapshot"] = "..".into()),
