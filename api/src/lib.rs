@@ -11,7 +11,9 @@ mod cpu_pool;
 mod http;
 mod metrics;
 mod openapi;
+mod place;
 mod problem;
+mod remote_archive;
 mod router;
 mod routes;
 mod server;
@@ -20,7 +22,9 @@ mod state;
 pub mod types;
 
 pub use config::ServerConfig;
+pub use place::{Place, archive_name};
 pub use problem::Problem;
+pub use remote_archive::{Download, download, upload};
 pub use server::{run, serve};
 pub use service::{Models, Service, ServiceOptions};
 

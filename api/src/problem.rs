@@ -138,6 +138,23 @@ impl From<&IndexError> for Problem {
                 .with_help("nothing is lost: `cento rebuild` makes it anew from the log"),
             E::WriterStopped { .. } => new("writer_stopped", 503)
                 .with_help("mend the cause, then run the command again; opening recovers"),
+            E::Archive { .. } => new("archive_invalid", 422).with_help(
+                "fetch it again, or export the snapshot again; nothing was changed here",
+            ),
+            // A place that knows better than the system what is wrong says so.
+            E::ArchiveStream { source, .. } => {
+                let told = source
+                    .get_ref()
+                    .and_then(|told| told.downcast_ref::<Self>());
+                told.cloned().unwrap_or_else(|| match source.kind() {
+                    ErrorKind::StorageFull | ErrorKind::QuotaExceeded => new("disk_full", 507)
+                        .with_help("free some space; what was acknowledged is safe")
+                        .retryable(),
+                    _ => new("archive_transfer_failed", 502).retryable(),
+                })
+            }
+            E::NotExportable { .. } => new("snapshot_not_exportable", 500)
+                .with_help("make another snapshot and export that one"),
             E::Io { source, .. } => match source.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
                     new("disk_full", 507)

@@ -175,3 +175,64 @@ fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {
         result => result,
     }
 }
+
+/// How many bytes are read or written at once where a file is streamed.
+pub(crate) const PIECE: usize = 256 << 10;
+
+impl DiskFile {
+    /// Creates a file that must not be there.
+    pub(crate) fn create_new(path: &Path) -> Result<Self, IndexError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = options.open(path).on("cannot create", path)?;
+        Ok(Self::new(file, path))
+    }
+
+    /// Reads the first `bytes` of the file, [`PIECE`] by piece.
+    pub(crate) fn read_in_pieces(
+        &self,
+        bytes: u64,
+        mut each: impl FnMut(&[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut buffer = vec![0; PIECE];
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = usize::try_from(bytes - offset).map_or(PIECE, |left| left.min(PIECE));
+            self.read_exact_at(&mut buffer[..piece], offset)?;
+            each(&buffer[..piece])?;
+            offset += piece as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Creates a directory that must not be there. Durable after [`sync_dir`] of
+/// its parent.
+pub(crate) fn create_new_dir(dir: &Path) -> Result<(), IndexError> {
+    fs::create_dir(dir).on("cannot create the directory", dir)
+}
+
+/// What stands under a path, links not followed.
+pub(crate) enum EntryKind {
+    /// A plain file.
+    File {
+        /// Its length.
+        bytes: u64,
+    },
+    /// A directory.
+    Directory,
+    /// A link, a device, a pipe, a socket.
+    Other,
+}
+
+/// Says what stands under a path.
+pub(crate) fn kind(path: &Path) -> Result<EntryKind, IndexError> {
+    let metadata = fs::symlink_metadata(path).on("cannot read", path)?;
+    Ok(match metadata.file_type() {
+        kind if kind.is_file() => EntryKind::File {
+            bytes: metadata.len(),
+        },
+        kind if kind.is_dir() => EntryKind::Directory,
+        _ => EntryKind::Other,
+    })
+}

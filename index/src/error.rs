@@ -134,6 +134,31 @@ pub enum IndexError {
         /// The failure.
         reason: String,
     },
+    /// The fault of who made the archive, or of what carried it: its bytes are
+    /// not those of one whole archive.
+    #[error("this is no whole archive of a snapshot: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody's fault: an archive could not be read from where it comes from,
+    /// or written to where it goes.
+    #[error("{action}: {source}")]
+    ArchiveStream {
+        /// What was tried, e.g. "cannot read the archive".
+        action: &'static str,
+        /// What the other side said.
+        source: std::io::Error,
+    },
+    /// Our fault or the disk's: a snapshot's folder holds what no snapshot
+    /// has, or it changes.
+    #[error("the snapshot in {path} cannot be exported: {reason}")]
+    NotExportable {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Our fault or the disk's: a file could not be read or written.
     #[error("{action} {path}: {source}")]
     Io {

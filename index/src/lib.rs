@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod applied;
+pub mod archive;
 mod catalog;
 mod disk;
 mod doctor;

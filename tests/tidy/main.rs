@@ -122,6 +122,8 @@ fn frameworks_stay_in_their_rooms() {
         ("axum::", &["api/"]),
         ("tokio::", &["api/"]),
         ("hyper::", &["api/"]),
+        ("object_store::", &["api/"]),
+        ("tar::", &["index/"]),
         ("async fn", &["api/"]),
         ("anyhow::", &["src/"]),
     ] {

@@ -68,9 +68,8 @@ pub(crate) fn told(problem: &Problem, request_id: &str) -> ProblemBody {
 /// What happened, without what only we should know.
 fn public_detail(problem: &Problem) -> String {
     let hidden = match &*problem.code {
-        "timeout" | "shutting_down" | "not_ready" | "interrupted" | "no_neural_models" => {
-            return problem.detail.clone();
-        }
+        "timeout" | "shutting_down" | "not_ready" | "interrupted" | "no_neural_models"
+        | "no_object_storage" => return problem.detail.clone(),
         "disk_full" => "the server's disk is full",
         "writer_stopped" => "this collection takes no writes any more after an earlier failure",
         _ if problem.status < 500 => return problem.detail.clone(),
