@@ -4,7 +4,8 @@
 //! Every file that this crate writes itself is written, synced, renamed and
 //! removed here; sled and tantivy have doors of their own. Nothing is durable
 //! before it has been synced: a file's bytes by [`DiskFile::sync_data`], its
-//! name by [`sync_dir`] of the directory that holds it.
+//! name by [`sync_dir`] of the directory that holds it. Each step passes
+//! through [`crate::fault`], where tests make it fail, die, or be forgotten.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -12,12 +13,14 @@ use std::path::{Path, PathBuf};
 
 use crate::IndexError;
 use crate::error::IoContext;
+use crate::fault::{self, Identity, Step};
 
 /// An open file that knows its name.
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     file: File,
     path: PathBuf,
+    identity: Identity,
 }
 
 impl DiskFile {
@@ -25,29 +28,30 @@ impl DiskFile {
     pub(crate) fn create(path: &Path) -> Result<Self, IndexError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(path).on("cannot create", path)?;
-        Ok(Self::new(file, path))
+        let file = fault::step(Step::Create(path), || options.open(path));
+        Self::new(file.on("cannot create", path)?, path)
     }
 
     /// Opens a file that is there, for reading and writing.
     pub(crate) fn open(path: &Path) -> Result<Self, IndexError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        let file = options.open(path).on("cannot open", path)?;
-        Ok(Self::new(file, path))
+        let file = fault::step(Step::Open(path), || options.open(path));
+        Self::new(file.on("cannot open", path)?, path)
     }
 
     /// Opens a file that will not be changed any more.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, IndexError> {
-        let file = File::open(path).on("cannot open", path)?;
-        Ok(Self::new(file, path))
+        let file = fault::step(Step::Open(path), || File::open(path));
+        Self::new(file.on("cannot open", path)?, path)
     }
 
-    fn new(file: File, path: &Path) -> Self {
-        Self {
+    fn new(file: File, path: &Path) -> Result<Self, IndexError> {
+        Ok(Self {
+            identity: Identity::of(&file).on("cannot open", path)?,
             file,
             path: path.to_owned(),
-        }
+        })
     }
 
     /// Where it was opened.
@@ -57,58 +61,57 @@ impl DiskFile {
 
     /// Its length.
     pub(crate) fn bytes(&self) -> Result<u64, IndexError> {
-        let metadata = self.file.metadata().on("cannot read", &self.path)?;
-        Ok(metadata.len())
+        let metadata = fault::step(Step::Read(&self.path), || self.file.metadata());
+        Ok(metadata.on("cannot read", &self.path)?.len())
     }
 
     /// Fills the buffer from an offset on.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), IndexError> {
-        self.file
-            .read_exact_at(buffer, offset)
-            .on("cannot read", &self.path)
+        let step = Step::Read(&self.path);
+        fault::step(step, || self.file.read_exact_at(buffer, offset)).on("cannot read", &self.path)
     }
 
     /// Writes at an offset. Not durable before [`DiskFile::sync_data`].
     pub(crate) fn write_all_at(&self, bytes: &[u8], offset: u64) -> Result<(), IndexError> {
-        self.file
-            .write_all_at(bytes, offset)
-            .on("cannot write to", &self.path)
+        fault::write(&self.identity, &self.path, bytes, offset, |bytes| {
+            self.file.write_all_at(bytes, offset)
+        })
+        .on("cannot write to", &self.path)
     }
 
     /// Cuts or lengthens the file.
     pub(crate) fn set_bytes(&self, bytes: u64) -> Result<(), IndexError> {
-        self.file
-            .set_len(bytes)
-            .on("cannot set the length of", &self.path)
+        let step = Step::Truncate(&self.identity, &self.path, bytes);
+        fault::step(step, || self.file.set_len(bytes)).on("cannot set the length of", &self.path)
     }
 
     /// Waits until every byte written so far, and the length, are on the disk.
     pub(crate) fn sync_data(&self) -> Result<(), IndexError> {
-        self.file.sync_data().on("cannot sync", &self.path)
+        let step = Step::Sync(&self.identity, &self.path);
+        fault::step(step, || self.file.sync_data()).on("cannot sync", &self.path)
     }
 }
 
 /// Makes a directory's entries durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), IndexError> {
-    File::open(dir)
-        .and_then(|handle| handle.sync_all())
-        .on("cannot sync the directory", dir)
+    let sync = || File::open(dir)?.sync_all();
+    fault::step(Step::SyncDir(dir), sync).on("cannot sync the directory", dir)
 }
 
 /// Gives a file or a directory another name, replacing a file of that name.
 /// Durable after [`sync_dir`] of both parents.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), IndexError> {
-    fs::rename(from, to).on("cannot rename to", to)
+    fault::step(Step::Rename(from, to), || fs::rename(from, to)).on("cannot rename to", to)
 }
 
 /// Gives a file a second name. Durable after [`sync_dir`] of `to`'s parent.
 pub(crate) fn hard_link(from: &Path, to: &Path) -> Result<(), IndexError> {
-    fs::hard_link(from, to).on("cannot link to", to)
+    fault::step(Step::Link(from, to), || fs::hard_link(from, to)).on("cannot link to", to)
 }
 
 /// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, IndexError> {
-    fs::read(path).on("cannot read", path)
+    fault::step(Step::Read(path), || fs::read(path)).on("cannot read", path)
 }
 
 /// Writes a whole file: a temporary one beside it, synced, then renamed, and
@@ -133,7 +136,8 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), IndexError> {
     if missing.is_empty() {
         return Ok(());
     }
-    fs::create_dir_all(dir).on("cannot create the directory", dir)?;
+    fault::step(Step::MakeDir(dir), || fs::create_dir_all(dir))
+        .on("cannot create the directory", dir)?;
     for created in missing {
         match created.parent() {
             Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new("."))?,
@@ -147,7 +151,7 @@ pub(crate) fn create_dir(dir: &Path) -> Result<(), IndexError> {
 /// The paths of a directory's entries, in order of names; none if it is not
 /// there.
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
-    let entries = match fs::read_dir(dir) {
+    let entries = match fault::step(Step::Read(dir), || fs::read_dir(dir)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.on("cannot list", dir)?,
     };
@@ -161,12 +165,14 @@ pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, IndexError> {
 
 /// Removes a file; one that is not there is no error.
 pub(crate) fn remove_file(path: &Path) -> Result<(), IndexError> {
-    unless_missing(fs::remove_file(path)).on("cannot remove", path)
+    let removed = fault::step(Step::Remove(path), || fs::remove_file(path));
+    unless_missing(removed).on("cannot remove", path)
 }
 
 /// Removes a directory and all in it; one that is not there is no error.
 pub(crate) fn remove_dir(dir: &Path) -> Result<(), IndexError> {
-    unless_missing(fs::remove_dir_all(dir)).on("cannot remove", dir)
+    let removed = fault::step(Step::RemoveDir(dir), || fs::remove_dir_all(dir));
+    unless_missing(removed).on("cannot remove", dir)
 }
 
 fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {

@@ -15,7 +15,10 @@ mod disk;
 mod doctor;
 mod engine;
 mod error;
+#[cfg(not(feature = "faults"))]
 mod fault;
+#[cfg(feature = "faults")]
+pub mod fault;
 mod frames;
 mod group;
 mod log;

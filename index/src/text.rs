@@ -7,6 +7,7 @@
 //! only indexed; tantivy's own document ids never leave this file.
 
 mod analyzer;
+mod directory;
 mod filter;
 
 use std::collections::BTreeMap;
@@ -84,7 +85,7 @@ impl Text {
     fn try_open(dir: &Path, arena_bytes: usize) -> Result<Self, IndexError> {
         create_dir(dir)?;
         let (schema, fields) = schema();
-        let directory = tantivy::directory::MmapDirectory::open(dir).map_err(failed)?;
+        let directory = directory::open(dir).map_err(failed)?;
         let index = Index::open_or_create(directory, schema).map_err(failed)?;
         remove_strays(&index, dir)?;
         index
