@@ -190,8 +190,8 @@ impl DiskFile {
     pub(crate) fn create_new(path: &Path) -> Result<Self, IndexError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
-        let file = options.open(path).on("cannot create", path)?;
-        Ok(Self::new(file, path))
+        let file = fault::step(Step::Create(path), || options.open(path));
+        Self::new(file.on("cannot create", path)?, path)
     }
 
     /// Reads the first `bytes` of the file, [`PIECE`] by piece.
@@ -215,7 +215,7 @@ impl DiskFile {
 /// Creates a directory that must not be there. Durable after [`sync_dir`] of
 /// its parent.
 pub(crate) fn create_new_dir(dir: &Path) -> Result<(), IndexError> {
-    fs::create_dir(dir).on("cannot create the directory", dir)
+    fault::step(Step::MakeDir(dir), || fs::create_dir(dir)).on("cannot create the directory", dir)
 }
 
 /// What stands under a path, links not followed.

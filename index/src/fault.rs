@@ -83,7 +83,6 @@ pub(crate) enum Step<'a> {
 
 /// A named place between two steps of which a crash might leave only the
 /// first.
-#[allow(dead_code, reason = "its callers come with the log's second format")]
 #[inline]
 pub(crate) fn point(name: &'static str) {
     #[cfg(feature = "faults")]

@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use cento_core::{CollectionName, FieldTypes};
 use cento_index::fault::{Cut, Journal, Loss, fail};
-use cento_index::{CollectionSettings, IndexError, Store};
+use cento_index::{CollectionSettings, IndexError, Precision, Store};
 
 const DIR: &str = "CENTO_FAULT_TEST_DIR";
 const SIGKILL: i32 = 9;
@@ -27,6 +27,7 @@ fn make(dir: &Path) -> Result<(), IndexError> {
         model: "toy".to_owned(),
         embedder: "toy".to_owned(),
         dimensions: 8,
+        precision: Precision::I8,
         chunking: "sentences".to_owned(),
         fields: FieldTypes::default(),
     };
@@ -107,7 +108,7 @@ fn a_journal_follows_a_store_from_its_beginning() {
     journal
         .state_at(Cut::End, Loss::KeepAll, into.path())
         .unwrap();
-    let text = "collections/docs/text/meta.json";
+    let text = "collections/docs/generations/00000001/text/meta.json";
     assert_eq!(
         std::fs::read(into.path().join(text)).unwrap(),
         std::fs::read(dir.path().join(text)).unwrap()
