@@ -12,9 +12,11 @@ mod generation;
 mod patch;
 mod purge;
 mod reindex;
+pub(crate) mod salvage;
 pub(crate) mod snapshot;
 mod write;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,17 +27,19 @@ use crate::catalog::Catalog;
 use crate::disk::{self, remove_dir};
 use crate::group::{Group, GroupLimits};
 use crate::log::{Log, log_dir, remove_strays};
-use crate::manifest::{Manifest, Root};
-use crate::projections::{Recovery, generation_dir};
+use crate::manifest::{GenerationState, Manifest, Root};
+use crate::projections::{NAMES, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
 use crate::{CollectionSettings, IndexError};
 
 pub use compaction::CompactionReport;
+pub(crate) use compaction::dead_bytes;
 pub(crate) use generation::{Follow, OpenGeneration};
 pub use patch::{NewPatch, PatchOutcome};
 pub use purge::{Held, Proven, PurgeReport};
 pub use reindex::{DeriveLast, DerivedDocument, GenerationInfo, PendingDocument};
+pub use salvage::{LostBytes, SalvageReport};
 pub use snapshot::SnapshotInfo;
 pub use write::{Condition, DeleteOutcome};
 use write::{Outcome, Request};
@@ -103,17 +107,33 @@ impl Engine {
     /// Opens the collection in `dir` and brings its projections to the end of
     /// its log.
     pub(crate) fn open(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
+        if options.verify == Verify::Quick {
+            return Self::open_quickly(dir, options);
+        }
+        // What is not compared with the log is made anew from it.
+        for entry in &Manifest::read_in(dir)?.generations {
+            if entry.state != GenerationState::Serving {
+                remove_dir(&generation_dir(dir, entry.folder))?;
+            }
+        }
         let engine = Self::open_quickly(dir, options)?;
-        if options.verify == Verify::Quick || engine.audit()?.is_clean() {
+        // A library may panic on bytes that it did not write.
+        let sound = match catch_unwind(AssertUnwindSafe(|| engine.audit())) {
+            Ok(Ok(report)) => report.is_clean(),
+            Ok(Err(IndexError::Projection { .. })) | Err(_) => false,
+            Ok(Err(error)) => return Err(error),
+        };
+        if sound {
             return Ok(engine);
         }
-        // The log is sound, or the audit had failed; the projections are not.
         let folders = engine.root.manifest().generations;
         drop(engine);
         for entry in folders {
             remove_dir(&generation_dir(dir, entry.folder))?;
         }
-        Self::open_quickly(dir, options)
+        let mut engine = Self::open_quickly(dir, options)?;
+        engine.recovery.remade = NAMES.to_vec();
+        Ok(engine)
     }
 
     fn open_quickly(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {

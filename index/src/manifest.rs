@@ -23,7 +23,7 @@ use crate::disk::{self, DiskFile};
 use crate::{CollectionSettings, IndexError, fault, random};
 
 /// The manifest's name in a collection's folder.
-pub(crate) const FILE_NAME: &str = "manifest.json";
+const FILE_NAME: &str = "manifest.json";
 const COPY_NAME: &str = "manifest.copy.json";
 
 /// Which log this is: a number of its own, drawn when a collection is made,
@@ -262,6 +262,13 @@ impl Checked {
 /// A manifest that says what cannot be.
 pub(crate) fn damaged(path: &Path, found: &str) -> IndexError {
     FILE.wrong(path, found)
+}
+
+/// Whether a folder is a collection's: one of the two files is enough.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    [FILE_NAME, COPY_NAME]
+        .iter()
+        .any(|name| dir.join(name).is_file())
 }
 
 /// Seconds since 1970.

@@ -58,13 +58,7 @@ impl Engine {
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             (writer.log.segments(), catalog)
         };
-        let live = live_bytes(&segments, &catalog)?;
-        let sealed = (segments.list.iter())
-            .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
-        Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
-            let live = live.get(&number).copied().unwrap_or(0) + HEADER_BYTES;
-            (dead + bytes.saturating_sub(live), all + bytes)
-        }))
+        dead_bytes(&segments, &catalog)
     }
 
     /// The same, while nothing else changes which files there are.
@@ -80,7 +74,7 @@ impl Engine {
             (writer.log.segments(), catalog, generations)
         };
         let mut report = CompactionReport {
-            bytes_before: length(&segments),
+            bytes_before: segments.bytes(),
             ..CompactionReport::default()
         };
         let live = live_bytes(&segments, &catalog)?;
@@ -115,7 +109,7 @@ impl Engine {
             self.rewrite(&segments, &run, &keep, &mut report)?;
         }
         let writer = self.writer()?;
-        report.bytes_after = length(&writer.log.segments());
+        report.bytes_after = writer.log.segments().bytes();
         Ok(report)
     }
 
@@ -370,6 +364,17 @@ impl SegmentWriter {
     }
 }
 
+/// How much of the closed segments is dead, and how long they are.
+pub(crate) fn dead_bytes(segments: &Segments, catalog: &Catalog) -> Result<(u64, u64), IndexError> {
+    let live = live_bytes(segments, catalog)?;
+    let sealed = (segments.list.iter())
+        .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
+    Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
+        let live = live.get(&number).copied().unwrap_or(0) + HEADER_BYTES;
+        (dead + bytes.saturating_sub(live), all + bytes)
+    }))
+}
+
 /// How many bytes of each segment the newest state of the collection needs.
 fn live_bytes(segments: &Segments, catalog: &Catalog) -> Result<HashMap<u64, u64>, IndexError> {
     let mut live = HashMap::new();
@@ -385,12 +390,4 @@ fn live_bytes(segments: &Segments, catalog: &Catalog) -> Result<HashMap<u64, u64
         Ok(())
     })?;
     Ok(live)
-}
-
-fn length(segments: &Segments) -> u64 {
-    let lengths = segments
-        .list
-        .iter()
-        .filter_map(|segment| segment.file.bytes().ok());
-    lengths.sum()
 }

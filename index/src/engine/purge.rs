@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cento_core::Sequence;
 use serde::{Deserialize, Serialize};
 
+use super::salvage::DAMAGED;
 use super::{CompactionReport, Engine, Follow, OpenGeneration};
 use crate::disk::remove_dir;
 use crate::log::segments::Segments;
@@ -104,6 +105,8 @@ impl Engine {
         for former in &formers {
             remove_dir(&self.generation_dir(former.folder))?;
         }
+        // Files that salvaging put aside hold what was deleted too.
+        remove_dir(&self.root.dir().join(DAMAGED))?;
         let compaction = self.compact_alone(0.0)?;
         self.build_anew()?;
         let (held, proven) = self.prove(sequence)?;

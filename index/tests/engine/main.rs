@@ -8,4 +8,5 @@ mod graph;
 mod lifecycle;
 mod patches;
 mod recovery;
+mod salvage;
 mod writes;
