@@ -13,6 +13,7 @@ mod patch;
 mod purge;
 mod reindex;
 pub(crate) mod salvage;
+mod scrub;
 pub(crate) mod snapshot;
 mod write;
 
@@ -40,6 +41,7 @@ pub use patch::{NewPatch, PatchOutcome};
 pub use purge::{Held, Proven, PurgeReport};
 pub use reindex::{DeriveLast, DerivedDocument, GenerationInfo, PendingDocument};
 pub use salvage::{LostBytes, SalvageReport};
+pub use scrub::ScrubReport;
 pub use snapshot::SnapshotInfo;
 pub use write::{Condition, DeleteOutcome};
 use write::{Outcome, Request};

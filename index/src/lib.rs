@@ -36,7 +36,7 @@ pub use doctor::{AuditReport, Difference};
 pub use engine::{
     CompactionReport, Condition, DeleteOutcome, DeriveLast, DerivedDocument, Engine,
     GenerationInfo, Held, LostBytes, NewDocument, NewPatch, PatchOutcome, PendingDocument, Proven,
-    PurgeReport, PutOutcome, SalvageReport, SnapshotInfo,
+    PurgeReport, PutOutcome, SalvageReport, ScrubReport, SnapshotInfo,
 };
 pub use error::IndexError;
 pub use manifest::GenerationState;

@@ -176,7 +176,7 @@ fn kind(path: &Path, root: &Path) -> String {
     if has("snapshots") {
         format!("snapshot {ending}")
     } else if has("generations") {
-        let projection = parts.iter().skip(4).next().unwrap();
+        let projection = parts.get(4).unwrap();
         match projection.as_ref() {
             "text" => format!("text {ending}"),
             other => other.to_string(),

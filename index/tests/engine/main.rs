@@ -6,6 +6,7 @@ mod corpus;
 mod filters;
 mod graph;
 mod lifecycle;
+mod limits;
 mod patches;
 mod recovery;
 mod salvage;
