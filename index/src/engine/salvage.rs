@@ -34,6 +34,7 @@ pub struct SalvageReport {
     /// dropped before cannot be told from what was lost, and is not counted.
     pub missing: Vec<(Sequence, Sequence)>,
     /// Where the damaged files are now. Delete them when you need them no more.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub put_aside: PathBuf,
 }
 
@@ -42,6 +43,7 @@ pub struct SalvageReport {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LostBytes {
     /// The file.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub path: PathBuf,
     /// Where it begins.
     pub offset: u64,
