@@ -119,8 +119,10 @@ impl Engine {
     fn open_quickly(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
         let root = Arc::new(Root::open(dir)?);
         let manifest = root.manifest();
-        // On a disk that cannot be written to they stay, and do no harm.
-        let _ = remove_leftovers(dir, &manifest);
+        if root.unsettled.is_none() {
+            // On a disk that cannot be written to they stay, and do no harm.
+            let _ = remove_leftovers(dir, &manifest);
+        }
         let log = Arc::new(Log::open(Arc::clone(&root), options.segment_bytes)?);
         let mut recovery = Recovery {
             manifest_healed: root.healed,
@@ -144,16 +146,16 @@ impl Engine {
                 delay: options.commit_delay,
                 requests: options.commit_requests,
             }),
-            root,
-            maintenance: Mutex::default(),
-            options: options.clone(),
             writer: Mutex::new(Writer {
                 log,
                 serving,
                 building,
                 is_published: true,
-                failure: None,
+                failure: root.unsettled.clone(),
             }),
+            root,
+            maintenance: Mutex::default(),
+            options: options.clone(),
             current: ArcSwap::new(view),
             catalog: ArcSwap::new(catalog),
             recovery,

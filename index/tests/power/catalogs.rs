@@ -90,7 +90,11 @@ fn write(copy: &Copy, eighths: usize, root: &Path) {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let end = (bytes.len() / 8).saturating_mul(eighths).min(bytes.len());
-        let end = if eighths == usize::MAX { bytes.len() } else { end };
+        let end = if eighths == usize::MAX {
+            bytes.len()
+        } else {
+            end
+        };
         fs::write(path, &bytes[..end]).unwrap();
     }
 }

@@ -37,8 +37,12 @@ struct Disk {
     draw: usize,
 }
 
+/// Points know no directories: what arms them runs alone.
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn what_was_acknowledged_outlasts_the_power() {
+    let _alone = ALONE.lock();
     let dir = fast_dir();
     let life = script::live(dir.path());
     let disks = chosen(all_disks(&life));
@@ -49,7 +53,7 @@ fn what_was_acknowledged_outlasts_the_power() {
         for _ in 0..workers.min(8) {
             scope.spawn(|| {
                 while let Some(disk) = disks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(reason) = look_at(&life, *disk) {
+                    if let Err(reason) = look(|| look_at(&life, *disk)) {
                         failures.lock().unwrap().push((*disk, reason));
                     }
                 }
@@ -100,13 +104,18 @@ fn all_disks(life: &Life) -> Vec<Disk> {
     disks
 }
 
+/// How many disks are asked for, if somebody has.
+pub(crate) fn wanted() -> Option<usize> {
+    match std::env::var("CENTO_POWER_CUTS").as_deref() {
+        Ok("all") => Some(usize::MAX),
+        Ok(number) => Some(number.parse().expect("CENTO_POWER_CUTS: a number, or all")),
+        Err(_) => None,
+    }
+}
+
 /// The sample that is asked for.
 fn chosen(disks: Vec<Disk>) -> Vec<Disk> {
-    let wanted = match std::env::var("CENTO_POWER_CUTS").as_deref() {
-        Ok("all") => usize::MAX,
-        Ok(number) => number.parse().expect("CENTO_POWER_CUTS: a number, or all"),
-        Err(_) => SAMPLE,
-    };
+    let wanted = wanted().unwrap_or(SAMPLE);
     // Odd and no multiple of five, so that every loss and kind comes by.
     let mut stride = (disks.len() / wanted.max(1)).max(1);
     while stride > 1 && (stride.is_multiple_of(2) || stride.is_multiple_of(5)) {
@@ -116,12 +125,13 @@ fn chosen(disks: Vec<Disk>) -> Vec<Disk> {
 }
 
 /// A directory in memory, where there is one: nothing here waits for a disk.
-fn fast_dir() -> TempDir {
+pub(crate) fn fast_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
-fn look_at(life: &Life, disk: Disk) -> Result<(), String> {
-    let looked = catch_unwind(AssertUnwindSafe(|| try_look_at(life, disk)));
+/// Makes a panic a reason.
+pub(crate) fn look(at: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let looked = catch_unwind(AssertUnwindSafe(at));
     looked.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -129,7 +139,7 @@ fn look_at(life: &Life, disk: Disk) -> Result<(), String> {
     })
 }
 
-fn try_look_at(life: &Life, disk: Disk) -> Result<(), String> {
+fn look_at(life: &Life, disk: Disk) -> Result<(), String> {
     let into = fast_dir();
     let (done, copies) = life.before(disk.cut);
     (life.journal.state_at(disk.cut, disk.loss, into.path())).map_err(|e| e.to_string())?;
@@ -154,8 +164,12 @@ fn try_look_at(life: &Life, disk: Disk) -> Result<(), String> {
                 // The second life's first answer was still to come.
                 return Ok(());
             }
-            reopen(last.path(), &found, marks.iter().any(|mark| mark == WRITTEN))
-                .map_err(|reason| format!("mended, cut again at {cut:?}: {reason}"))
+            reopen(
+                last.path(),
+                &found,
+                marks.iter().any(|mark| mark == WRITTEN),
+            )
+            .map_err(|reason| format!("mended, cut again at {cut:?}: {reason}"))
         }
     }
 }
@@ -190,7 +204,11 @@ impl Second {
 fn after(life: &Life, done: usize) -> String {
     let name = |at: usize| life.steps.get(at).map(|step| step.name.as_str());
     let before = done.checked_sub(1).and_then(name);
-    format!("{:?}, before {:?}", before.unwrap_or(""), name(done).unwrap_or(""))
+    format!(
+        "{:?}, before {:?}",
+        before.unwrap_or(""),
+        name(done).unwrap_or("")
+    )
 }
 
 /// What was there when a disk was opened, and what when it had been written to.
@@ -256,20 +274,27 @@ fn is_allowed(life: &Life, done: usize, state: &State, sequence: u64) -> Result<
     let before = done.checked_sub(1).map(|at| &life.steps[at]);
     let promised = before.map_or(0, |step| step.sequence);
     if sequence < promised {
-        return Err(format!("write {promised} was promised, {sequence} is the last"));
+        return Err(format!(
+            "write {promised} was promised, {sequence} is the last"
+        ));
     }
     let next = life.steps.get(done);
     let allowed = [before.map_or(&nothing, |step| &step.after)]
         .into_iter()
-        .chain(next.into_iter().flat_map(|step| step.between.iter().chain([&step.after])));
+        .chain(
+            next.into_iter()
+                .flat_map(|step| step.between.iter().chain([&step.after])),
+        );
     let allowed: Vec<_> = allowed.collect();
     if allowed.contains(&state) {
         return Ok(());
     }
-    Err(format!("one of {allowed:#?} was expected, found {state:#?}"))
+    Err(format!(
+        "one of {allowed:#?} was expected, found {state:#?}"
+    ))
 }
 
-fn is_clean(engine: &Engine) -> Result<(), String> {
+pub(crate) fn is_clean(engine: &Engine) -> Result<(), String> {
     let report = engine.audit().map_err(|e| format!("the audit: {e}"))?;
     if report.is_clean() {
         Ok(())

@@ -19,5 +19,6 @@ mod catalogs;
 #[path = "../engine/corpus.rs"]
 mod corpus;
 mod cuts;
+mod kills;
 mod script;
 mod state;

@@ -87,8 +87,13 @@ fn metadata(name: &str, round: usize) -> Value {
     json!({"n": round, "unit": name, "open": round.is_multiple_of(2)})
 }
 
+/// A document of this script.
+pub(crate) fn document_of(name: &str, round: usize) -> NewDocument {
+    document(name, &text(name, round), &metadata(name, round))
+}
+
 /// Another way of cutting: the whole text is one chunk.
-fn whole() -> CollectionSettings {
+pub(crate) fn whole() -> CollectionSettings {
     CollectionSettings {
         embedder: "toy reversed".to_owned(),
         chunking: "whole".to_owned(),
@@ -97,9 +102,13 @@ fn whole() -> CollectionSettings {
     }
 }
 
-fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
+pub(crate) fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
     let text = pending.document.text.clone();
-    let cut = if is_whole { text.replace(". ", ", ") } else { text };
+    let cut = if is_whole {
+        text.replace(". ", ", ")
+    } else {
+        text
+    };
     let new = document("x", &cut, &json!({}));
     DerivedDocument {
         pending,
@@ -132,7 +141,7 @@ impl Writer<'_> {
     }
 
     fn put(&mut self, names: &[&str], round: usize) {
-        let new = |name: &&str| document(name, &text(name, round), &metadata(name, round));
+        let new = |name: &&str| document_of(name, round);
         corpus::put(self.engine, names.iter().map(new).collect());
         for name in names {
             let kept = Kept {
@@ -286,7 +295,9 @@ fn run(writer: &mut Writer<'_>) {
     writer.done("resumed");
     writer.put(&["l"], 9);
     let mut last = |pending: Vec<PendingDocument>| {
-        Ok((pending.into_iter()).map(|one| derived(one, false)).collect())
+        Ok((pending.into_iter())
+            .map(|one| derived(one, false))
+            .collect())
     };
     assert_eq!(engine.switch(former, Some(&mut last)).unwrap(), 0);
     writer.done("rolled back");
@@ -341,7 +352,7 @@ fn caught_up(writer: &mut Writer<'_>) {
 
 /// What is written to a disk after the power is back.
 pub(crate) fn probe() -> NewDocument {
-    document(PROBE, &text(PROBE, 99), &metadata(PROBE, 99))
+    document_of(PROBE, 99)
 }
 
 pub(crate) const PROBE: &str = "probe";
