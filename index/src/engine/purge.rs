@@ -73,6 +73,8 @@ impl Engine {
     /// # Errors
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
+        // Before a snapshot is deleted: what is refused has changed nothing.
+        self.writer()?.expect_none_building()?;
         let deleted_snapshots = if snapshots {
             let all = self.snapshots()?;
             for info in &all {
@@ -85,11 +87,7 @@ impl Engine {
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
-            if let Some(building) = &writer.building {
-                return Err(IndexError::GenerationBuilding {
-                    number: building.number,
-                });
-            }
+            writer.expect_none_building()?;
             writer.log.roll()?;
             let formers = self.root.update(|manifest| {
                 let mut formers = std::mem::take(&mut manifest.generations);
