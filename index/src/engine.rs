@@ -240,11 +240,17 @@ impl Engine {
 
     /// Makes every write so far visible and returns the view that shows it.
     pub fn refresh(&self) -> Result<Arc<View>, IndexError> {
+        drop(self.published()?);
+        Ok(self.view())
+    }
+
+    /// The writer, with every write so far published: none can come between.
+    fn published(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
         if !writer.is_published {
             self.publish(&mut writer)?;
         }
-        Ok(self.view())
+        Ok(writer)
     }
 
     /// Publishes what the serving generation holds.
@@ -271,8 +277,8 @@ impl Engine {
     /// Publishes and writes down all that opening would otherwise have to
     /// replay. Nothing depends on it but the time that the next opening takes.
     pub fn checkpoint(&self) -> Result<(), IndexError> {
-        self.refresh()?;
-        let mut writer = self.writer()?;
+        // What a projection has taken and not published would be lost to it.
+        let mut writer = self.published()?;
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 // Its texts and vectors are written down as a view of it.
@@ -289,8 +295,7 @@ impl Engine {
         &self,
         audit: impl FnOnce(&Log, &Catalog, &View) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.published()?;
         audit(
             &writer.log,
             &writer.serving.projections.catalog,

@@ -168,8 +168,7 @@ impl Engine {
             }
         };
         let mut proven = Proven::default();
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.published()?;
         let catalog = &writer.serving.projections.catalog;
         let mut dead = 0;
         let visit = |logged: Logged<'_>, dead: &mut u64| {

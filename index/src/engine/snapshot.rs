@@ -62,11 +62,8 @@ impl Engine {
     pub fn create_snapshot(&self, id: Option<&str>) -> Result<SnapshotInfo, IndexError> {
         let _alone = self.maintenance();
         let (manifest, view) = {
-            let mut writer = self.writer()?;
+            let writer = self.published()?;
             writer.log.roll()?;
-            if !writer.is_published {
-                self.publish(&mut writer)?;
-            }
             let mut manifest = self.root.manifest();
             manifest.segments.retain(|segment| segment.sealed.is_some());
             manifest
