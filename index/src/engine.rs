@@ -141,8 +141,10 @@ impl Engine {
     fn open_quickly(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
         let root = Arc::new(Root::open(dir)?);
         let manifest = root.manifest();
-        // On a disk that cannot be written to they stay, and do no harm.
-        let _ = remove_leftovers(dir, &manifest);
+        if root.unsettled.is_none() {
+            // On a disk that cannot be written to they stay, and do no harm.
+            let _ = remove_leftovers(dir, &manifest);
+        }
         let log = Arc::new(Log::open(Arc::clone(&root), options.segment_bytes)?);
         let mut recovery = Recovery {
             manifest_healed: root.healed,
@@ -166,16 +168,16 @@ impl Engine {
                 delay: options.commit_delay,
                 requests: options.commit_requests,
             }),
-            root,
-            maintenance: Mutex::default(),
-            options: options.clone(),
             writer: Mutex::new(Writer {
                 log,
                 serving,
                 building,
                 is_published: true,
-                failure: None,
+                failure: root.unsettled.clone(),
             }),
+            root,
+            maintenance: Mutex::default(),
+            options: options.clone(),
             current: ArcSwap::new(view),
             catalog: ArcSwap::new(catalog),
             recovery,
@@ -260,11 +262,17 @@ impl Engine {
 
     /// Makes every write so far visible and returns the view that shows it.
     pub fn refresh(&self) -> Result<Arc<View>, IndexError> {
+        drop(self.published()?);
+        Ok(self.view())
+    }
+
+    /// The writer, with every write so far published: none can come between.
+    fn published(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
         if !writer.is_published {
             self.publish(&mut writer)?;
         }
-        Ok(self.view())
+        Ok(writer)
     }
 
     /// Publishes what the serving generation holds.
@@ -291,8 +299,8 @@ impl Engine {
     /// Publishes and writes down all that opening would otherwise have to
     /// replay. Nothing depends on it but the time that the next opening takes.
     pub fn checkpoint(&self) -> Result<(), IndexError> {
-        self.refresh()?;
-        let mut writer = self.writer()?;
+        // What a projection has taken and not published would be lost to it.
+        let mut writer = self.published()?;
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 // Its texts and vectors are written down as a view of it.
@@ -309,8 +317,7 @@ impl Engine {
         &self,
         audit: impl FnOnce(&Log, &Catalog, &View) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.published()?;
         audit(
             &writer.log,
             &writer.serving.projections.catalog,

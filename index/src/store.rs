@@ -305,6 +305,9 @@ impl Store {
     /// Removes what a crash left of a collection half made or half deleted.
     fn remove_leftovers(&self) -> Result<(), IndexError> {
         let dir = self.dir.join("collections");
+        // Whoever renamed one may have been killed before its name was durable:
+        // the former name must not come back to a folder that is half empty.
+        sync_dir(&dir)?;
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let path = entry.on("cannot list", &dir)?.path();
             let name = path.to_string_lossy();

@@ -74,6 +74,8 @@ impl Engine {
     /// # Errors
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
+        // Before a snapshot is deleted: what is refused has changed nothing.
+        self.writer()?.expect_none_building()?;
         let deleted_snapshots = if snapshots {
             let all = self.snapshots()?;
             for info in &all {
@@ -86,11 +88,7 @@ impl Engine {
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
-            if let Some(building) = &writer.building {
-                return Err(IndexError::GenerationBuilding {
-                    number: building.number,
-                });
-            }
+            writer.expect_none_building()?;
             writer.log.roll()?;
             let formers = self.root.update(|manifest| {
                 let mut formers = std::mem::take(&mut manifest.generations);
@@ -173,8 +171,7 @@ impl Engine {
             }
         };
         let mut proven = Proven::default();
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.published()?;
         let catalog = &writer.serving.projections.catalog;
         let mut dead = 0;
         let visit = |logged: Logged<'_>, dead: &mut u64| {

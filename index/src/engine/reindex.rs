@@ -171,7 +171,7 @@ impl Engine {
         let mut found = Vec::new();
         let mut taken = 0;
         for row in rows {
-            if taken >= bytes {
+            if taken >= bytes && !found.is_empty() {
                 break;
             }
             let put = read_put(&segments, &row.document)?;
@@ -398,6 +398,16 @@ fn make_ready(
 }
 
 impl Writer {
+    /// Refuses what cannot be done beside the building of a generation.
+    pub(super) fn expect_none_building(&self) -> Result<(), IndexError> {
+        match &self.building {
+            Some(OpenGeneration { number, .. }) => {
+                Err(IndexError::GenerationBuilding { number: *number })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The generation being built, if it is this one.
     fn building(&self, number: GenerationNo) -> Result<&OpenGeneration, IndexError> {
         let building = self.building.as_ref().filter(|open| open.number == number);
