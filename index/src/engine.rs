@@ -331,10 +331,8 @@ impl Engine {
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match &writer.failure {
-            Some(reason) => Err(IndexError::WriterStopped {
-                reason: reason.clone(),
-            }),
+        match writer.failure.clone().or_else(|| self.root.failure()) {
+            Some(reason) => Err(IndexError::WriterStopped { reason }),
             None => Ok(writer),
         }
     }

@@ -283,11 +283,8 @@ impl Log {
             }
             manifest.segments.push(entry.clone());
         });
-        if let Err(error) = updated {
-            drop(file);
-            let _ = disk::remove_file(&segment_path(&dir, number));
-            return Err(error);
-        }
+        // Where that failed the file stays: the manifest on the disk may name it.
+        updated?;
         let fresh = Arc::new(Segment::new(entry, file, salt));
         let mut list = segments.list.clone();
         list.pop();

@@ -348,6 +348,12 @@ impl Root {
         self.held().manifest.clone()
     }
 
+    /// Why nobody knows which manifest is on the disk, if that is so. Nothing may
+    /// be acknowledged then: it could be in a log that is not there any more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.held().failure.clone()
+    }
+
     /// Changes the manifest; it is on the disk when this returns. On an error
     /// nothing has changed, or nothing can be changed any more.
     pub(crate) fn update<T>(

@@ -151,14 +151,20 @@ impl Engine {
         let former: Vec<u64> = run.iter().map(|segment| segment.entry.number).collect();
         {
             let mut writer = self.writer()?;
-            let Writer { log, serving, .. } = &mut *writer;
-            let state = &serving.projections.state;
+            let Writer {
+                log,
+                serving,
+                building,
+                ..
+            } = &mut *writer;
             log.replace(&former, &entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
-                if let Some(entry) = manifest.generation_mut(serving.number) {
-                    // What gave them may have been dropped.
-                    entry.next_chunk = state.next_chunk;
-                    entry.fields = state.fields.clone();
+                for open in [Some(&*serving), building.as_ref()].into_iter().flatten() {
+                    if let Some(entry) = manifest.generation_mut(open.number) {
+                        // What gave them may have been dropped.
+                        entry.next_chunk = open.projections.state.next_chunk;
+                        entry.fields = open.projections.state.fields.clone();
+                    }
                 }
             })?;
             fault::point("compaction.switched");

@@ -268,6 +268,7 @@ impl Engine {
 
     fn switch_now(&self, writer: &mut Writer, generation: GenerationNo) -> Result<(), IndexError> {
         let left_at = writer.serving.projections.applied().sequence;
+        let next_chunk = writer.serving.projections.state.next_chunk;
         let former = writer.serving.number;
         let kept = self.options.former_generations;
         // What it holds is written down first, so that opening is quick.
@@ -287,6 +288,7 @@ impl Engine {
                 } else if entry.number == former {
                     entry.state = GenerationState::Former;
                     entry.left_at = Some(left_at);
+                    entry.next_chunk = next_chunk;
                 }
             }
             let formers = (manifest.generations.iter())

@@ -232,3 +232,25 @@ fn a_scrub_finds_what_opening_does_not_look_at() {
     assert!(matches!(error, IndexError::LogDamaged { .. }), "{error}");
     assert!(error.to_string().contains(files[0].to_str().unwrap()));
 }
+
+#[test]
+fn a_manifest_that_may_or_may_not_be_on_the_disk_ends_all_acknowledging() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, engine) = create(dir.path());
+    put(&engine, vec![numbered(0)]);
+    engine.create_snapshot(Some("first")).unwrap();
+    put(&engine, vec![numbered(1)]);
+    // The new manifest has its name, and that name may be lost again.
+    let collection = dir.path().join("collections/docs");
+    let failure = fail(&format!("syncdir@{}:EIO:0", collection.display())).unwrap();
+    let _ = engine.restore_snapshot("first").unwrap_err();
+    drop(failure);
+    let again = engine.put(engine.view().generation(), vec![numbered(2)]);
+    assert!(matches!(again, Err(IndexError::WriterStopped { .. })));
+    drop((engine, store));
+    let (_store, engine) = reopen(dir.path());
+    assert_clean(&engine);
+    assert!(engine.view().document(&id("d0")).unwrap().is_some());
+    put(&engine, vec![numbered(2)]);
+    assert_clean(&engine);
+}
