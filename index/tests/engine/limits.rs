@@ -254,3 +254,75 @@ fn a_manifest_that_may_or_may_not_be_on_the_disk_ends_all_acknowledging() {
     put(&engine, vec![numbered(2)]);
     assert_clean(&engine);
 }
+
+/// sled does not write through our door: only a disk that is really full shows
+/// what it does then.
+#[test]
+fn a_disk_that_is_really_full_loses_nothing() {
+    let Some(disk) = std::env::var_os("CENTO_SMALL_DISK") else {
+        eprintln!(
+            "SKIPPED: set CENTO_SMALL_DISK to a folder on a disk of a few MB, such as a tmpfs"
+        );
+        return;
+    };
+    let disk = std::path::PathBuf::from(disk);
+    let dir = tempfile::tempdir_in(&disk).unwrap();
+    let ballast = disk.join("ballast");
+    // Leaves room for a fresh collection and some hundreds of writes.
+    std::fs::write(&ballast, vec![0; 1 << 20]).unwrap();
+    let options = StoreOptions {
+        segment_bytes: 200_000,
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    let engine = store.create(&name(), &settings()).unwrap();
+    let mut acknowledged = 0;
+    let error = loop {
+        let text = format!(
+            "Sentence {acknowledged} about pumps. {}",
+            "More of it. ".repeat(200)
+        );
+        let new = document(&format!("d{acknowledged}"), &text, &json!({}));
+        match engine.put(engine.view().generation(), vec![new]) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        if acknowledged % 50 == 0
+            && let Err(error) = engine.checkpoint()
+        {
+            break error;
+        }
+        assert!(
+            acknowledged < 100_000,
+            "the disk is too large for this test"
+        );
+    };
+    let told = error.to_string();
+    assert!(told.contains("space"), "{told}");
+    let view = engine.view();
+    if view.counts().documents > 0 {
+        assert!(view.document(&id("d0")).unwrap().is_some());
+    }
+    drop((view, engine, store));
+    // Full as it is, it can still be read, or says what is missing.
+    let opened = Store::open_existing(dir.path()).and_then(|store| {
+        let engine = store.collection(&name())?;
+        Ok((store, engine))
+    });
+    match opened {
+        Ok((_store, engine)) => {
+            assert!(engine.view().document(&id("d0")).unwrap().is_some());
+        }
+        Err(error) => {
+            assert!(error.to_string().contains("space"), "{error}");
+        }
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    let (_store, engine) = reopen(dir.path());
+    assert_clean(&engine);
+    for i in 0..acknowledged {
+        let found = engine.view().document(&id(&format!("d{i}"))).unwrap();
+        assert!(found.is_some(), "d{i} of {acknowledged}");
+    }
+    put(&engine, vec![numbered(2000)]);
+}
