@@ -11,13 +11,15 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cento_core::CollectionName;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::{ArchiveAbout, import};
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
 use crate::engine::salvage::salvage;
 use crate::engine::snapshot::found_on;
@@ -141,6 +143,32 @@ impl Store {
         snapshot: &Path,
     ) -> Result<Arc<Engine>, IndexError> {
         self.make(name, |fresh| found_on(snapshot, fresh))
+    }
+
+    /// Creates a collection from the archive of a snapshot, wherever that was
+    /// made, and says what the archive says of itself.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionExists`]; [`IndexError::Archive`] if it is not
+    /// one whole archive. Nothing is left of it then.
+    pub fn import(
+        &self,
+        name: &CollectionName,
+        archive: &mut (impl Read + ?Sized),
+    ) -> Result<(Arc<Engine>, ArchiveAbout), IndexError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if self.collection_dir(name).exists() {
+            return Err(IndexError::CollectionExists { name: name.clone() });
+        }
+        // Beside the others, so that links can be made, under a name that no
+        // other import has and that goes when a crash leaves it behind.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let unpacked = format!("{name}.{number}{NEW}");
+        let unpacked = self.dir.join("collections").join(unpacked);
+        let about = import(archive, &unpacked)?;
+        let made = self.create_from(name, &unpacked);
+        remove_dir(&unpacked)?;
+        Ok((made?, about))
     }
 
     /// Makes a collection beside its place, then renames it: it is there whole
