@@ -21,10 +21,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::archive::{ArchiveAbout, import};
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
+use crate::engine::salvage::salvage;
 use crate::engine::snapshot::found_on;
 use crate::error::IoContext;
 use crate::settings::StoreOptions;
-use crate::{CollectionSettings, Engine, IndexError, fault, manifest, projections};
+use crate::{CollectionSettings, Engine, IndexError, SalvageReport, fault, manifest, projections};
 
 /// One of the three projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -226,7 +227,7 @@ impl Store {
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let entry = entry.on("cannot list", &dir)?;
             if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy())
-                && entry.path().join(manifest::FILE_NAME).is_file()
+                && manifest::is_in(&entry.path())
             {
                 names.push(name);
             }
@@ -281,13 +282,33 @@ impl Store {
         self.collection(name)
     }
 
+    /// Saves what is whole of a damaged log, and opens the collection.
+    ///
+    /// A collection that can be opened and audited needs no salvage: check that
+    /// first. Projections are made anew from what is left.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionInUse`] if somebody holds its engine.
+    pub fn salvage(
+        &self,
+        name: &CollectionName,
+    ) -> Result<(Arc<Engine>, SalvageReport), IndexError> {
+        let report = {
+            let mut engines = self.engines();
+            let dir = self.existing_dir(name)?;
+            engines.release(name)?;
+            salvage(&dir)?
+        };
+        Ok((self.collection(name)?, report))
+    }
+
     fn collection_dir(&self, name: &CollectionName) -> PathBuf {
         self.dir.join("collections").join(name.as_str())
     }
 
     fn existing_dir(&self, name: &CollectionName) -> Result<PathBuf, IndexError> {
         let dir = self.collection_dir(name);
-        if dir.join(manifest::FILE_NAME).is_file() {
+        if manifest::is_in(&dir) {
             return Ok(dir);
         }
         if dir.join("collection.json").is_file() {
@@ -312,6 +333,9 @@ impl Store {
     /// Removes what a crash left of a collection half made or half deleted.
     fn remove_leftovers(&self) -> Result<(), IndexError> {
         let dir = self.dir.join("collections");
+        // Whoever renamed one may have been killed before its name was durable:
+        // the former name must not come back to a folder that is half empty.
+        sync_dir(&dir)?;
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let path = entry.on("cannot list", &dir)?.path();
             let name = path.to_string_lossy();

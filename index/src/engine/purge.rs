@@ -11,6 +11,7 @@ use std::sync::Arc;
 use cento_core::Sequence;
 use serde::{Deserialize, Serialize};
 
+use super::salvage::DAMAGED;
 use super::{CompactionReport, Engine, Follow, OpenGeneration};
 use crate::disk::remove_dir;
 use crate::log::segments::Segments;
@@ -73,6 +74,8 @@ impl Engine {
     /// # Errors
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
+        // Before a snapshot is deleted: what is refused has changed nothing.
+        self.writer()?.expect_none_building()?;
         let deleted_snapshots = if snapshots {
             let all = self.snapshots()?;
             for info in &all {
@@ -85,11 +88,7 @@ impl Engine {
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
-            if let Some(building) = &writer.building {
-                return Err(IndexError::GenerationBuilding {
-                    number: building.number,
-                });
-            }
+            writer.expect_none_building()?;
             writer.log.roll()?;
             let formers = self.root.update(|manifest| {
                 let mut formers = std::mem::take(&mut manifest.generations);
@@ -104,6 +103,8 @@ impl Engine {
         for former in &formers {
             remove_dir(&self.generation_dir(former.folder))?;
         }
+        // Files that salvaging put aside hold what was deleted too.
+        remove_dir(&self.root.dir().join(DAMAGED))?;
         let compaction = self.compact_alone(0.0)?;
         self.build_anew()?;
         let (held, proven) = self.prove(sequence)?;
@@ -170,8 +171,7 @@ impl Engine {
             }
         };
         let mut proven = Proven::default();
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.published()?;
         let catalog = &writer.serving.projections.catalog;
         let mut dead = 0;
         let visit = |logged: Logged<'_>, dead: &mut u64| {
