@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// asked. Ends in order at SIGTERM or Ctrl-C.
     Serve(ServeArgs),
     /// Compare the catalog, text and vectors with the log, document by document.
-    Doctor(EachCollection),
+    Doctor(DoctorArgs),
     /// Make the catalog, text and vectors anew from the log.
     Rebuild(RebuildArgs),
     /// Keep moments of a collection, go back to them, and carry them elsewhere.

@@ -28,5 +28,5 @@ pub use generations::{Generation, GenerationList, Reindex, ReindexEvent};
 pub(crate) use only_objects::Object;
 pub use problem::ProblemBody;
 pub use queries::{ContextQuery, SearchQuery};
-pub use snapshots::{NewSnapshot, Purge, RebuildQuery, SnapshotList};
+pub use snapshots::{Archive, NewSnapshot, Purge, RebuildQuery, SnapshotList};
 pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Skipped, Welcome};

@@ -24,7 +24,7 @@ use crate::http::extract::{
     InCollection, Json, MediaType, OfSnapshot, media_type, unsupported_media_type,
 };
 use crate::state::AppState;
-use crate::types::{CollectionInfo, NewSnapshot, Purge, SnapshotList};
+use crate::types::{Archive, CollectionInfo, NewSnapshot, Purge, SnapshotList};
 
 /// The media type of an archive.
 const TAR: &str = "application/x-tar";
@@ -132,7 +132,7 @@ pub(crate) async fn restore(
         ("id" = String, Path, description = "The snapshot."),
     ),
     responses((
-        status = 200, description = "The archive.", body = Vec<u8>, content_type = "application/x-tar",
+        status = 200, description = "The archive.", body = Archive, content_type = "application/x-tar",
         headers(("content-disposition" = String, description = "The name that its file has by default.")),
     )),
 )]
@@ -181,7 +181,7 @@ pub(crate) async fn export(
 #[utoipa::path(
     post, path = "/v1/collections/{name}/import", tag = "snapshots", operation_id = "import_collection",
     params(("name" = CollectionName, Path, description = "The collection to be made.")),
-    request_body(content = Vec<u8>, content_type = "application/x-tar"),
+    request_body(content = Archive, content_type = "application/x-tar"),
     responses((status = 201, description = "It is there.", body = CollectionInfo)),
 )]
 pub(crate) async fn import(

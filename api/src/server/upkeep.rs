@@ -3,7 +3,8 @@
 //! One thread makes writes visible, twice a second where there are any, and
 //! writes down now and then what the next opening would have to replay. First of
 //! all it opens the collections, so that the first query need not wait. Another
-//! one gives space back where much of a log is dead, which may take long.
+//! one does what may take long: it reads at leisure what opening did not look
+//! at, and gives space back where much of a log is dead.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +16,12 @@ use crate::state::{AppState, Phase};
 
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// How often it is looked whether collections have been opened.
+const SCRUB_EVERY: Duration = Duration::from_secs(10);
+/// After so many bytes of a log the scrub rests so long: 80 MiB a second at
+/// most.
+const SCRUB_BYTES: u64 = 4 << 20;
+const SCRUB_REST: Duration = Duration::from_millis(50);
 /// How long their end is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,14 +73,28 @@ impl Upkeep {
                 }
             }
         })?];
-        if let Some(dead) = app.config.compact_at {
-            let app = Arc::clone(app);
-            threads.push(Beside::begin("compaction", move |ended| {
-                while wait(ended, app.config.compact_every) {
+        let app = Arc::clone(app);
+        threads.push(Beside::begin("maintenance", move |ended| {
+            let every = app.config.compact_every;
+            let mut looked = Instant::now();
+            while wait(ended, SCRUB_EVERY.min(every)) {
+                let mut read = 0;
+                app.service.scrub_opened(|bytes| {
+                    read += bytes;
+                    if read < SCRUB_BYTES {
+                        return true;
+                    }
+                    read = 0;
+                    wait(ended, SCRUB_REST)
+                });
+                if looked.elapsed() >= every
+                    && let Some(dead) = app.config.compact_at
+                {
                     (app.service).compact_where_due(dead, app.config.compact_bytes);
+                    looked = Instant::now();
                 }
-            })?);
-        }
+            }
+        })?);
         Ok(Self { threads })
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cento_core::CollectionName;
-use cento_index::{Counts, Engine, Projection};
+use cento_index::{Counts, Engine, Projection, SalvageReport};
 
 use super::{Service, locked};
 use crate::Problem;
@@ -24,6 +24,8 @@ pub(super) struct Upkeep {
     /// Whether something was written, or it was opened, since it was last
     /// looked at whether its log is to be compacted.
     is_uncompacted: bool,
+    /// Whether what opening did not look at has not been read yet.
+    is_unscrubbed: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -73,6 +75,58 @@ impl Service {
             writes: engine.recovery().replayed,
             elapsed_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         })
+    }
+
+    /// Saves what is whole of a log that is damaged in its middle; nothing if it
+    /// is not. Damaged files are put aside, and documents whose newest version
+    /// was lost may show an older one again.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `collection_in_use` if a request is under way that
+    /// does not end soon.
+    pub fn salvage(&self, name: &CollectionName) -> Result<Option<SalvageReport>, Problem> {
+        let audited = self.engine(name).and_then(|engine| Ok(engine.audit()?));
+        match audited {
+            Ok(_) => return Ok(None),
+            Err(problem) if problem.code == "log_damaged" => {}
+            Err(problem) => return Err(problem),
+        }
+        let (engine, report) = self.alone(name, || self.store.salvage(name))?;
+        engine.checkpoint()?;
+        locked(&self.upkeep).remove(name);
+        self.note_opened(name, &engine);
+        Ok(Some(report))
+    }
+
+    /// Reads what opening did not look at, of every collection that was opened
+    /// since the last time, and tells the log what is damaged. `rest` is asked
+    /// after so many bytes whether to go on, and may sleep.
+    pub fn scrub_opened(&self, mut rest: impl FnMut(u64) -> bool) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unscrubbed)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            let mut is_cut_off = false;
+            let scrubbed = engine.scrub(|bytes| {
+                // Whoever wants the collection for himself does not wait.
+                is_cut_off = !rest(bytes) || locked(&self.closed).contains(&name);
+                !is_cut_off
+            });
+            match scrubbed {
+                Ok(report) => {
+                    for path in &report.damaged {
+                        let path = path.display();
+                        tracing::error!(collection = %name, %path, "a file of the text projection is damaged: `cento rebuild --only text` makes it anew");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(collection = %name, %error, "the log is damaged: restore a copy, or see `cento doctor --salvage`");
+                }
+            }
+            if is_cut_off && let Some(upkeep) = locked(&self.upkeep).get_mut(&name) {
+                upkeep.is_unscrubbed = true;
+            }
+        }
     }
 
     /// Opens every collection, so that the first query need not. What cannot be
@@ -189,6 +243,7 @@ impl Service {
                 is_unseen: false,
                 is_unchecked: false,
                 is_uncompacted: true,
+                is_unscrubbed: true,
                 stopped: None,
             },
         );

@@ -44,3 +44,8 @@ pub struct RebuildQuery {
     #[param(inline, required = false)]
     pub only: Option<Projection>,
 }
+
+/// A snapshot as one tar file, with the hash of every file in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Archive(String);
