@@ -6,3 +6,4 @@ mod bad_input;
 mod eval;
 mod everyday;
 mod run;
+mod salvage;

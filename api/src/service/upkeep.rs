@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cento_core::CollectionName;
-use cento_index::{Counts, Engine, Projection};
+use cento_index::{Counts, Engine, Projection, SalvageReport};
 
 use super::{Service, locked};
 use crate::Problem;
@@ -21,6 +21,8 @@ pub(super) struct Upkeep {
     is_unseen: bool,
     /// Whether something was written since the last checkpoint.
     is_unchecked: bool,
+    /// Whether its files are still to be read through.
+    is_unread: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -112,6 +114,42 @@ impl Service {
         }
     }
 
+    /// Reads through the files of every collection that was opened since the
+    /// last time, and tells the log which bytes are not what was written. `rest`
+    /// is called with the bytes that were read, may sleep, and ends it by
+    /// returning false.
+    pub fn scrub(&self, rest: &mut dyn FnMut(u64) -> bool) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unread)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            match engine.scrub(&mut *rest) {
+                Ok(report) if report.damaged.is_empty() => {
+                    let (segments, bytes) = (report.segments, report.bytes);
+                    tracing::debug!(collection = %name, segments, bytes, "read through");
+                }
+                Ok(report) => {
+                    tracing::error!(collection = %name, files = ?report.damaged, "the text projection is damaged: rebuild it");
+                }
+                Err(error) => {
+                    tracing::error!(collection = %name, %error, "bytes on the disk have changed: go back to a snapshot, or stop the server and salvage");
+                }
+            }
+        }
+    }
+
+    /// Saves what is whole of a collection's damaged log.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `collection_in_use` if a request is under way that
+    /// does not end soon.
+    pub fn salvage(&self, name: &CollectionName) -> Result<SalvageReport, Problem> {
+        let (engine, report) = self.alone(name, || self.store.salvage(name))?;
+        locked(&self.upkeep).remove(name);
+        self.note_opened(name, &engine);
+        Ok(report)
+    }
+
     /// Collections that take no writes any more, and why, as of the last
     /// refresh.
     pub fn stopped(&self) -> Vec<(CollectionName, String)> {
@@ -158,6 +196,7 @@ impl Service {
                 counts,
                 is_unseen: false,
                 is_unchecked: false,
+                is_unread: true,
                 stopped: None,
             },
         );
