@@ -157,14 +157,18 @@ impl Engine {
         let former: Vec<u64> = run.iter().map(|segment| segment.entry.number).collect();
         {
             let mut writer = self.writer()?;
-            let Writer { log, serving, .. } = &mut *writer;
-            let state = &serving.projections.state;
+            let Writer {
+                log,
+                serving,
+                building,
+                ..
+            } = &mut *writer;
             log.replace(&former, &entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
-                if let Some(entry) = manifest.generation_mut(serving.number) {
-                    // What gave them may have been dropped.
-                    entry.next_chunk = state.next_chunk;
-                    entry.fields = state.fields.clone();
+                // What gave them may have been dropped.
+                serving.note_in(manifest);
+                if let Some(building) = building {
+                    building.note_in(manifest);
                 }
             })?;
             fault::point("compaction.switched");

@@ -279,7 +279,10 @@ impl Engine {
         writer.serving.publish(&segments)?;
         writer.serving.checkpoint()?;
         fault::point("generation.before_switch");
+        let serving = &writer.serving;
         let dropped = self.root.update(|manifest| {
+            // It is not followed any more, and compaction goes on.
+            serving.note_in(manifest);
             for entry in &mut manifest.generations {
                 if entry.number == generation {
                     entry.state = GenerationState::Serving;
