@@ -29,7 +29,7 @@ use crate::manifest::{Manifest, Root};
 use crate::projections::{Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
-use crate::{CollectionSettings, IndexError};
+use crate::{CollectionSettings, IndexError, fault};
 
 pub use compaction::CompactionReport;
 pub(crate) use generation::{Follow, OpenGeneration};
@@ -238,11 +238,19 @@ impl Engine {
 
     /// Makes every write so far visible and returns the view that shows it.
     pub fn refresh(&self) -> Result<Arc<View>, IndexError> {
+        let writer = self.writer_in_view()?;
+        drop(writer);
+        Ok(self.view())
+    }
+
+    /// The writer, with every write so far visible and none to come while it is
+    /// held.
+    fn writer_in_view(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
         if !writer.is_published {
             self.publish(&mut writer)?;
         }
-        Ok(self.view())
+        Ok(writer)
     }
 
     /// Publishes what the serving generation holds.
@@ -253,6 +261,7 @@ impl Engine {
         self.catalog
             .store(Arc::clone(&writer.serving.projections.catalog));
         self.current.store(view);
+        fault::point("view.published");
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 building.erase_unseen()?;
@@ -269,8 +278,14 @@ impl Engine {
     /// Publishes and writes down all that opening would otherwise have to
     /// replay. Nothing depends on it but the time that the next opening takes.
     pub fn checkpoint(&self) -> Result<(), IndexError> {
-        self.refresh()?;
-        let mut writer = self.writer()?;
+        self.writer_at_checkpoint().map(drop)
+    }
+
+    /// The writer, with every write so far written down. Published and written
+    /// down must be the same: a write between would be said to be on the disk
+    /// and be nowhere.
+    fn writer_at_checkpoint(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
+        let mut writer = self.writer_in_view()?;
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 // Its texts and vectors are written down as a view of it.
@@ -278,7 +293,8 @@ impl Engine {
                 building.checkpoint()?;
             }
             writer.serving.checkpoint()
-        })
+        })?;
+        Ok(writer)
     }
 
     /// Runs `audit` with writing held up, so that log and projections stand
@@ -287,8 +303,7 @@ impl Engine {
         &self,
         audit: impl FnOnce(&Log, &Catalog, &View) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        self.refresh()?;
-        let writer = self.writer()?;
+        let writer = self.writer_in_view()?;
         audit(
             &writer.log,
             &writer.serving.projections.catalog,

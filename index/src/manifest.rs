@@ -331,6 +331,13 @@ impl Root {
         self.held().manifest.clone()
     }
 
+    /// A number for a new file that nobody else is given. It is not written
+    /// down before the next change: a file that no manifest names is removed
+    /// when the collection is opened, and its number may be given out again.
+    pub(crate) fn take_file(&self) -> u64 {
+        self.held().manifest.take_file()
+    }
+
     /// Changes the manifest; it is on the disk when this returns. On an error
     /// nothing has changed, or nothing can be changed any more.
     pub(crate) fn update<T>(

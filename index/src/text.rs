@@ -118,7 +118,7 @@ impl Text {
 
     /// Throws everything away, to be filled again from the log.
     pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
-        self.writer = None;
+        self.finish_merges()?;
         remove_dir(&self.dir)?;
         *self = Self::try_open(&self.dir, self.arena_bytes)?;
         Ok(())
@@ -205,6 +205,14 @@ impl Text {
         self.writer
             .as_mut()
             .ok_or_else(|| failed("it has no writer"))
+    }
+}
+
+impl Drop for Text {
+    /// tantivy's threads outlive its writer: one that still merges would write
+    /// and remove files below whoever opens the directory next.
+    fn drop(&mut self) {
+        let _ = self.finish_merges();
     }
 }
 

@@ -69,11 +69,10 @@ impl Engine {
 
     /// The same, while nothing else changes which files there are.
     pub(super) fn compact_alone(&self, dead: f64) -> Result<CompactionReport, IndexError> {
-        // Every projection must have followed what is about to be dropped, on
-        // the disk: it could not be brought forward over the gap.
-        self.checkpoint()?;
         let (segments, catalog, generations) = {
-            let writer = self.writer()?;
+            // Every projection must have followed what is about to be dropped, on
+            // the disk: it could not be brought forward over the gap.
+            let writer = self.writer_at_checkpoint()?;
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             let entries = self.root.manifest().generations;
             let generations: Vec<_> = entries.iter().map(|entry| entry.number).collect();
@@ -259,10 +258,7 @@ impl Output<'_> {
 
     fn open(&mut self) -> Result<&mut SegmentWriter, IndexError> {
         if self.writer.is_none() {
-            let number = self
-                .engine
-                .root
-                .update(crate::manifest::Manifest::take_file)?;
+            let number = self.engine.root.take_file();
             self.writer = Some(SegmentWriter::begin(self.dir, number, self.next)?);
         }
         self.writer.as_mut().ok_or(IndexError::WriterStopped {

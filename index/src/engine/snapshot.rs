@@ -250,7 +250,8 @@ impl Engine {
             manifest.segments.clone_from(&restored.segments);
             manifest.generations = vec![entry.clone()];
             manifest.next_generation = manifest.next_generation.max(restored.next_generation);
-            manifest.forgotten = manifest.forgotten.max(restored.forgotten);
+            // What was forgotten of another epoch no projection of this one lacks.
+            manifest.forgotten = restored.forgotten;
         })?;
         fault::point("restore.switched");
         let manifest = self.root.manifest();
@@ -264,9 +265,10 @@ impl Engine {
         writer.log = Arc::new(log);
         writer.guarded(|writer| writer.serving.follow(&writer.log, &Follow::Recover))?;
         self.publish(&mut writer)?;
-        drop(writer);
-        // What is left here goes when the collection is opened again.
+        // What is left here goes when the collection is opened again. The writer
+        // is held, so that no segment is new and not in this manifest.
         let _ = super::remove_leftovers(self.root.dir(), &manifest);
+        drop(writer);
         Ok(info)
     }
 
