@@ -180,8 +180,18 @@ impl Text {
         })
     }
 
+    /// Writes down how far it has come, even where that took no change of it,
+    /// and ends the writer's threads.
+    pub(crate) fn checkpoint(&mut self, applied: Applied) -> Result<(), IndexError> {
+        if self.applied() != applied {
+            self.writer()?;
+            self.publish(applied)?;
+        }
+        self.finish_merges()
+    }
+
     /// Ends the writer's threads, waiting for merges under way.
-    pub(crate) fn finish_merges(&mut self) -> Result<(), IndexError> {
+    fn finish_merges(&mut self) -> Result<(), IndexError> {
         match self.writer.take() {
             Some(writer) => writer.wait_merging_threads().map_err(failed),
             None => Ok(()),

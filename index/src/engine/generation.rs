@@ -210,7 +210,7 @@ impl OpenGeneration {
         let applied = self.projections.applied();
         self.projections.vectors.checkpoint(applied, &self.live)?;
         fault::point("checkpoint.vectors_saved");
-        self.projections.text.finish_merges()?;
+        self.projections.text.checkpoint(applied)?;
         fault::point("checkpoint.merges_ended");
         self.projections.catalog.flush()?;
         fault::point("checkpoint.catalog_flushed");

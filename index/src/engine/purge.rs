@@ -74,15 +74,6 @@ impl Engine {
     /// # Errors
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
-        let deleted_snapshots = if snapshots {
-            let all = self.snapshots()?;
-            for info in &all {
-                self.delete_snapshot(&info.id)?;
-            }
-            all.into_iter().map(|info| info.id).collect()
-        } else {
-            Vec::new()
-        };
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
@@ -100,6 +91,15 @@ impl Engine {
                 formers
             })?;
             (writer.log.end().0, formers)
+        };
+        let deleted_snapshots = if snapshots {
+            let all = self.snapshots()?;
+            for info in &all {
+                self.delete_snapshot_alone(&info.id)?;
+            }
+            all.into_iter().map(|info| info.id).collect()
+        } else {
+            Vec::new()
         };
         fault::point("purge.formers_dropped");
         for former in &formers {

@@ -162,6 +162,11 @@ impl Engine {
     /// [`IndexError::UnknownSnapshot`].
     pub fn delete_snapshot(&self, id: &str) -> Result<(), IndexError> {
         let _alone = self.maintenance();
+        self.delete_snapshot_alone(id)
+    }
+
+    /// The same, while nothing else changes which files there are.
+    pub(super) fn delete_snapshot_alone(&self, id: &str) -> Result<(), IndexError> {
         let dir = self.snapshot_path(id)?;
         // Renamed first: a crash leaves it whole, or for the next opening.
         let doomed = self.snapshots_dir().join(format!("{id}{NEW}"));
