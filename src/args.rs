@@ -1,6 +1,7 @@
 //! What can be asked for on the command line?
 
 mod eval;
+mod keeping;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use cento_retrieve::{Fusion, Legs};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use eval::*;
+pub(crate) use keeping::*;
 
 /// Turns a heap of documents into the best possible context for a prompt:
 /// ranked, deduplicated, cited to the byte, within an exact token budget.
@@ -36,6 +38,17 @@ pub(crate) struct Args {
     /// Print JSON instead of text; errors too, on standard error.
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    /// How much is verified before a collection is opened: quick (the manifest,
+    /// lengths, the end of the log) or full (every byte).
+    #[arg(
+        long,
+        global = true,
+        env = "CENTO_VERIFY",
+        default_value = "quick",
+        value_name = "HOW"
+    )]
+    pub(crate) verify: VerifyArg,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -67,7 +80,22 @@ pub(crate) enum Command {
     /// Compare the catalog, text and vectors with the log, document by document.
     Doctor(EachCollection),
     /// Make the catalog, text and vectors anew from the log.
-    Rebuild(EachCollection),
+    Rebuild(RebuildArgs),
+    /// Keep moments of a collection, go back to them, and carry them elsewhere.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Embed and cut a collection anew, while it serves.
+    ///
+    /// Says first what it will cost. The former configuration is kept: see
+    /// `cento generation rollback`.
+    Reindex(ReindexArgs),
+    /// Name a collection's configurations, and go back to a former one.
+    #[command(subcommand)]
+    Generation(GenerationCommand),
+    /// Give back the space of what was replaced and deleted.
+    Compact(EachCollection),
+    /// Remove deleted content for good, and prove it.
+    Purge(PurgeArgs),
     /// Measure retrieval on judged sets.
     #[command(subcommand)]
     Eval(EvalCommand),
@@ -127,6 +155,19 @@ pub(crate) struct ServeArgs {
     /// The largest document, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub(crate) max_document_bytes: u64,
+
+    /// Compact a log when this share (0 to 1) of its closed part is dead, or
+    /// `off`.
+    #[arg(
+        long,
+        env = "CENTO_COMPACT_AT",
+        default_value = "0.5",
+        value_name = "SHARE|off"
+    )]
+    pub(crate) compact_at: CompactAt,
+
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -4,13 +4,14 @@
 //! back that is not the answer is a [`Problem`]: the server's own where it
 //! sent one, else one that says what is between here and there.
 
+use std::io::{BufRead, BufReader, Read};
 use std::time::Duration;
 
 use cento_api::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, SendBody};
 
 /// A server that can be asked.
 pub(crate) struct Client {
@@ -90,6 +91,50 @@ impl Client {
         config.read_to_string().map_err(|error| self.lost(&error))
     }
 
+    /// Posts a question and gives each line of its answer to `take`, as they
+    /// come, until it wants no more.
+    pub(crate) fn post_events<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+        take: &mut dyn FnMut(T) -> bool,
+    ) -> Result<(), Problem> {
+        let answer = self.agent.post(self.url(path)).send_json(question);
+        let mut answer = self.checked(answer)?;
+        let config = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES);
+        for line in BufReader::new(config.reader()).lines() {
+            let line = line.map_err(|error| self.lost(&error))?;
+            let event = serde_json::from_str(&line).map_err(|error| self.lost(&error))?;
+            if !take(event) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets a body of any length, and its length.
+    pub(crate) fn download(&self, path: &str) -> Result<(u64, impl Read + use<>), Problem> {
+        let answer = self.checked(self.agent.get(self.url(path)).call())?;
+        let length = answer.headers().get("content-length");
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = length.ok_or_else(|| self.lost(&"it does not say how long it is"))?;
+        let body = answer.into_body().into_with_config().limit(u64::MAX);
+        Ok((length, body.reader()))
+    }
+
+    /// Posts a body of any length as it is read, and gets the answer.
+    pub(crate) fn send<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: &mut (dyn Read + Send),
+    ) -> Result<T, Problem> {
+        let request = self.agent.post(self.url(path)).content_type(content_type);
+        let mut body = body;
+        let answer = request.send(SendBody::from_reader(&mut body));
+        self.read(answer)
+    }
+
     /// Deletes what is there.
     pub(crate) fn delete(&self, path: &str) -> Result<(), Problem> {
         self.checked(self.agent.delete(self.url(path)).call())?;
@@ -134,7 +179,7 @@ impl Client {
             .with_help("check the URL: something else may be listening there")
     }
 
-    fn lost(&self, error: &ureq::Error) -> Problem {
+    fn lost(&self, error: &dyn std::fmt::Display) -> Problem {
         let detail = format!("the answer of {} could not be read: {error}", self.base);
         Problem::new("server_unreachable", 502, detail)
             .with_help("it may have been ended, or it is of another version")

@@ -2,12 +2,14 @@
 //!
 //! Exit codes: 0 all is well; 1 an error, told on standard error; 2 arguments
 //! that make no sense; 3 the command ran, but some documents failed under
-//! `--strict`, or `doctor` found differences; 130 interrupted.
+//! `--strict`, `doctor` found differences, or a purge left something; 130
+//! interrupted.
 
 mod args;
 mod client;
 mod commands;
 mod filter;
+mod interrupt;
 mod output;
 mod progress;
 mod target;
@@ -15,6 +17,7 @@ mod target;
 use std::process::ExitCode;
 
 use args::{Args, Command};
+use cento_index::StoreOptions;
 use clap::Parser;
 use target::Place;
 
@@ -24,6 +27,10 @@ fn main() -> ExitCode {
     let place = Place {
         data: args.data,
         url: args.url,
+        options: StoreOptions {
+            verify: args.verify.into(),
+            ..StoreOptions::default()
+        },
     };
     let outcome = match args.command {
         Command::Demo(options) => commands::demo::run(&options, json),
@@ -36,6 +43,11 @@ fn main() -> ExitCode {
         Command::Serve(options) => commands::serve::run(&place, &options, json),
         Command::Doctor(options) => commands::doctor::run(&place, &options, json),
         Command::Rebuild(options) => commands::rebuild::run(&place, &options, json),
+        Command::Snapshot(command) => commands::snapshot::run(&place, command, json),
+        Command::Reindex(options) => commands::reindex::run(&place, &options, json),
+        Command::Generation(command) => commands::generation::run(&place, command, json),
+        Command::Compact(options) => commands::compact::run(&place, &options, json),
+        Command::Purge(options) => commands::purge::run(&place, &options, json),
         Command::Eval(options) => commands::eval::run(&options, json),
     };
     match outcome {

@@ -4,6 +4,8 @@
 //! a running server owns it: the lock says where that one can be asked, and it
 //! gives the same answers.
 
+mod keeping;
+
 use std::path::{Path, PathBuf};
 
 use cento_api::types::{
@@ -12,7 +14,7 @@ use cento_api::types::{
 };
 use cento_api::{Problem, Service, ServiceOptions};
 use cento_core::{CollectionName, DocumentId};
-use cento_index::{IndexError, Store};
+use cento_index::{IndexError, Projection, Store, StoreOptions};
 use cento_retrieve::{ContextResponse, SearchResponse, Tokenizer};
 use serde_json::{Value, json};
 
@@ -26,6 +28,8 @@ pub(crate) struct Place {
     pub(crate) data: PathBuf,
     /// A server, which then counts.
     pub(crate) url: Option<String>,
+    /// How the engine works, if the directory is opened here.
+    pub(crate) options: StoreOptions,
 }
 
 /// Who answers.
@@ -39,22 +43,22 @@ pub(crate) enum Target {
 impl Target {
     /// Whoever answers for a place that must be there.
     pub(crate) fn existing(place: &Place) -> Result<Self, Problem> {
-        Self::of(place, Store::open_existing)
+        Self::of(place, Store::open_existing_with)
     }
 
     /// Whoever answers for a place; a data directory is made if need be.
     pub(crate) fn any(place: &Place) -> Result<Self, Problem> {
-        Self::of(place, Store::open)
+        Self::of(place, Store::open_with)
     }
 
     fn of(
         place: &Place,
-        open: impl Fn(&Path) -> Result<Store, IndexError>,
+        open: impl Fn(&Path, StoreOptions) -> Result<Store, IndexError>,
     ) -> Result<Self, Problem> {
         if let Some(url) = &place.url {
             return Ok(Self::There(Client::new(url)?));
         }
-        match open(&place.data) {
+        match open(&place.data, place.options.clone()) {
             Ok(store) => {
                 let service = Service::over(store, ServiceOptions::default())?;
                 Ok(Self::Here(Box::new(service)))
@@ -83,6 +87,16 @@ impl Target {
             output::note(format_args!(
                 "note: a write to '{name}' that was never acknowledged was cut off ({})",
                 output::bytes(recovery.cut_bytes)
+            ));
+        }
+        if recovery.manifest_healed {
+            output::note(format_args!(
+                "note: the manifest of '{name}' was damaged and taken from its copy"
+            ));
+        }
+        for (sequence, why) in &recovery.skipped {
+            output::note(format_args!(
+                "note: write {sequence} of '{name}' could not be applied: {why}"
             ));
         }
         Ok(())
@@ -248,11 +262,19 @@ impl Target {
         }
     }
 
-    /// Makes a collection's projections anew.
-    pub(crate) fn rebuild(&self, name: &CollectionName) -> Result<RebuildResult, Problem> {
+    /// Makes a collection's projections anew, or one of them.
+    pub(crate) fn rebuild(
+        &self,
+        name: &CollectionName,
+        only: Option<Projection>,
+    ) -> Result<RebuildResult, Problem> {
         match self {
-            Self::Here(service) => service.rebuild(name),
-            Self::There(client) => client.post(&path(name, "/rebuild"), &json!({})),
+            Self::Here(service) => service.rebuild(name, only),
+            Self::There(client) => {
+                let only = only.map(|one| format!("?only={}", one.name()));
+                let below = format!("/rebuild{}", only.unwrap_or_default());
+                client.post(&path(name, &below), &json!({}))
+            }
         }
     }
 

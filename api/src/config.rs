@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cento_index::StoreOptions;
+
 use crate::Problem;
 
 /// Settings of a server.
@@ -21,6 +23,16 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Models that collections may be made with, besides the bundled one.
     pub allowed_models: Vec<String>,
+    /// How the engine works.
+    pub store: StoreOptions,
+    /// The log is compacted where at least this share (0 to 1) of its closed
+    /// part is dead; never if absent.
+    pub compact_at: Option<f64>,
+    /// How many bytes the closed part of a log has at least where it is
+    /// compacted without being asked.
+    pub compact_bytes: u64,
+    /// How often that is looked at.
+    pub compact_every: Duration,
     /// The largest document in bytes, as a text, a line of a stream, or a file.
     pub max_document_bytes: u64,
     /// The largest body of a JSON request in bytes.
@@ -64,6 +76,10 @@ impl ServerConfig {
             allow_remote: false,
             allowed_hosts: Vec::new(),
             allowed_models: Vec::new(),
+            store: StoreOptions::default(),
+            compact_at: Some(0.5),
+            compact_bytes: 64 << 20,
+            compact_every: Duration::from_secs(300),
             max_document_bytes: 32 << 20,
             max_json_bytes: 32 << 20,
             queries: 0,

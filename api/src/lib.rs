@@ -26,7 +26,7 @@ pub use place::{Place, archive_name};
 pub use problem::Problem;
 pub use remote_archive::{Download, download, upload};
 pub use server::{run, serve};
-pub use service::{Models, Service, ServiceOptions};
+pub use service::{Export, Models, Service, ServiceOptions};
 
 /// The description of the API in OpenAPI 3.1, as `GET /openapi.json` gives it.
 pub fn openapi_json() -> String {

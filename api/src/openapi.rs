@@ -25,7 +25,9 @@ use crate::types::ProblemBody;
         (name = "collections", description = "Named sets of documents with one model and one way of cutting."),
         (name = "documents", description = "What is put in, and what is known of it."),
         (name = "queries", description = "What fits a question, and the context made of it."),
-        (name = "upkeep", description = "Whether projections and log agree."),
+        (name = "snapshots", description = "Moments that are kept, gone back to, and carried elsewhere."),
+        (name = "generations", description = "The model and the way of cutting, and changing them without downtime."),
+        (name = "upkeep", description = "Whether projections and log agree, and giving space back."),
         (name = "server", description = "The server itself."),
     ),
 )]
@@ -69,17 +71,22 @@ const WRITING: &[u16] = &[409, 507];
 const WITH_MODEL: &[u16] = &[501, 502];
 
 fn add_problems(operation: &mut Operation) {
-    let is_of_server = operation
-        .tags
-        .as_ref()
-        .is_some_and(|tags| tags.iter().any(|tag| tag == "server"));
-    if is_of_server {
+    let is_of = |wanted: &[&str]| {
+        let tags = operation.tags.iter().flatten();
+        tags.into_iter().any(|tag| wanted.contains(&tag.as_str()))
+    };
+    let keeps = is_of(&["snapshots", "generations"]);
+    if is_of(&["server"]) {
         add(operation, &[400, 403]);
         return;
     }
     add(operation, ALWAYS);
     add(operation, WITH_PATH);
     add(operation, WRITING);
+    if keeps {
+        add(operation, &[422]);
+        add(operation, WITH_MODEL);
+    }
     if operation.request_body.is_some() {
         add(operation, WITH_BODY);
         add(operation, WITH_MODEL);
@@ -107,12 +114,14 @@ fn meaning(status: u16) -> &'static str {
     match status {
         400 => "The request cannot be read, or asks for something that makes no sense.",
         403 => "The request names another host, or comes from a page of another origin.",
-        404 => "No such collection, document or model.",
+        404 => "No such collection, document, snapshot, generation or model.",
         408 => "The body did not arrive in time.",
-        409 => "It is there already, is being used, or was made with another model.",
+        409 => {
+            "It is there already, is being used, was made with another model, or there is nothing to change."
+        }
         413 => "The body is too large.",
         415 => "The body is of another type.",
-        422 => "The body is JSON, but not what is asked for.",
+        422 => "The body or the path can be read, but is not what is asked for.",
         429 => "Too much is waiting already; Retry-After says when to come back.",
         501 => "This server was built without neural models.",
         502 => "The model could not be fetched.",

@@ -15,6 +15,8 @@ use cento_ingest::IngestError;
 use cento_retrieve::RetrieveError;
 use serde::{Deserialize, Serialize};
 
+use crate::service::MISMATCH_HELP;
+
 /// An error as the world sees it, in the terms of RFC 9457.
 ///
 /// It reads back from what a server answers, so that a command that asks a
@@ -245,8 +247,11 @@ impl From<&IngestError> for Problem {
         match error {
             E::PathNotFound { .. } => new("path_not_found", 404),
             E::NothingToIngest { .. } => new("nothing_to_ingest", 422),
-            E::ModelMismatch { .. } => new("model_mismatch", 409),
-            E::ChunkingMismatch { .. } => new("chunking_mismatch", 409),
+            E::ModelMismatch { .. } => new("model_mismatch", 409).with_help(MISMATCH_HELP),
+            E::ChunkingMismatch { .. } => new("chunking_mismatch", 409)
+                .with_help("`cento reindex --chunking default` cuts the collection anew"),
+            E::NothingToChange { .. } => new("nothing_to_change", 409)
+                .with_help("name another --embedder or --chunking, or say --force"),
             E::UnknownChunking { .. } => new("unknown_chunking", 400),
             E::Embed(embed) => embed.into(),
             E::Index(index) => index.into(),

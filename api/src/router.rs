@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::http::guard::guard;
 use crate::http::observe::observe;
 use crate::http::respond::not_found;
-use crate::routes::{collections, documents, queries, system, upkeep};
+use crate::routes::{collections, documents, generations, queries, snapshots, system, upkeep};
 use crate::state::AppState;
 use crate::{Problem, openapi};
 
@@ -28,8 +28,20 @@ pub(crate) fn described() -> (Router<AppState>, OpenApi) {
         .routes(routes!(documents::delete_several))
         .routes(routes!(queries::search))
         .routes(routes!(queries::context))
+        .routes(routes!(snapshots::list, snapshots::create))
+        .routes(routes!(snapshots::delete))
+        .routes(routes!(snapshots::restore))
+        .routes(routes!(snapshots::export))
+        .routes(routes!(snapshots::import))
+        .routes(routes!(generations::list))
+        .routes(routes!(generations::drop_one))
+        .routes(routes!(generations::rollback))
+        .routes(routes!(generations::reindex))
+        .routes(routes!(generations::estimate))
         .routes(routes!(upkeep::audit))
         .routes(routes!(upkeep::rebuild))
+        .routes(routes!(snapshots::compact))
+        .routes(routes!(snapshots::purge))
         .routes(routes!(system::root))
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))

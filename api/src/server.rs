@@ -44,6 +44,7 @@ pub fn run(
     let options = ServiceOptions {
         models: Models::Named(config.allowed_models.clone()),
         query_threads: config.queries_running(),
+        store: config.store.clone(),
     };
     let service = Service::open(&config.data, options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -7,8 +7,10 @@
 
 mod collections;
 mod documents;
+mod generations;
 mod models;
 mod queries;
+mod snapshots;
 mod upkeep;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,9 +20,12 @@ use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
 use cento_embed::Embedder;
-use cento_index::{Counts, Engine, IndexError, Store};
+use cento_index::{Counts, Engine, IndexError, Store, StoreOptions, View};
 
+pub(crate) use generations::Change;
+pub(crate) use models::MISMATCH_HELP;
 pub use models::Models;
+pub use snapshots::Export;
 
 use crate::Problem;
 use models::Embedders;
@@ -34,6 +39,8 @@ pub struct ServiceOptions {
     /// How many threads queries have for themselves, so that ingestions on the
     /// shared ones do not hold them up; 0 means that they share.
     pub query_threads: usize,
+    /// How the engine works.
+    pub store: StoreOptions,
 }
 
 /// A data directory, owned by this process, with what queries and ingestions
@@ -47,16 +54,20 @@ pub struct Service {
     closed: Mutex<HashSet<CollectionName>>,
     /// What is to be done in the background, by collection.
     upkeep: Mutex<BTreeMap<CollectionName, Upkeep>>,
+    /// Collections that are being reindexed: by one request at a time.
+    reindexed: Mutex<HashSet<CollectionName>>,
 }
 
 /// How long a deletion or a rebuild waits for requests under way.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A collection in use, with the model that fits it. While it is held, the
-/// collection is neither deleted nor rebuilt.
+/// A collection in use, as one of its views shows it, with the model that fits
+/// that view: a moment later another generation may serve. While it is held,
+/// the collection is neither deleted nor rebuilt.
 pub(crate) struct Opened {
     name: CollectionName,
     engine: Arc<Engine>,
+    view: Arc<View>,
     embedder: Arc<dyn Embedder>,
 }
 
@@ -66,7 +77,7 @@ impl Service {
     /// # Errors
     /// `directory_in_use` if another process owns it.
     pub fn open(dir: &Path, options: ServiceOptions) -> Result<Self, Problem> {
-        Self::over(Store::open(dir)?, options)
+        Self::over(Store::open_with(dir, options.store.clone())?, options)
     }
 
     /// Opens a data directory that must be there.
@@ -74,7 +85,8 @@ impl Service {
     /// # Errors
     /// `no_data_directory` if it is not, and as [`Service::open`].
     pub fn open_existing(dir: &Path, options: ServiceOptions) -> Result<Self, Problem> {
-        Self::over(Store::open_existing(dir)?, options)
+        let store = Store::open_existing_with(dir, options.store.clone())?;
+        Self::over(store, options)
     }
 
     /// A service over an open data directory.
@@ -98,6 +110,7 @@ impl Service {
             query_threads: threads,
             closed: Mutex::default(),
             upkeep: Mutex::default(),
+            reindexed: Mutex::default(),
         })
     }
 
@@ -123,10 +136,12 @@ impl Service {
 
     pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
         let engine = self.engine(name)?;
-        let embedder = self.embedders.fitting(name, &engine.settings())?;
+        let view = engine.view();
+        let embedder = self.embedders.fitting(name, view.settings())?;
         Ok(Opened {
             name: name.clone(),
             engine,
+            view,
             embedder,
         })
     }
@@ -139,7 +154,7 @@ impl Service {
         name: &CollectionName,
         act: impl Fn() -> Result<T, IndexError>,
     ) -> Result<T, Problem> {
-        let _closed = Closed::close(&self.closed, name)?;
+        let _closed = Apart::set(&self.closed, name)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match act() {
@@ -170,14 +185,16 @@ impl Service {
     }
 }
 
-/// A collection that is closed to requests while this lives.
-struct Closed<'a> {
+/// A collection that is set apart from others while this lives: closed to
+/// requests, or to a second reindexing.
+struct Apart<'a> {
     all: &'a Mutex<HashSet<CollectionName>>,
     name: &'a CollectionName,
 }
 
-impl<'a> Closed<'a> {
-    fn close(
+impl<'a> Apart<'a> {
+    /// Sets it apart, unless it is already.
+    fn set(
         all: &'a Mutex<HashSet<CollectionName>>,
         name: &'a CollectionName,
     ) -> Result<Self, Problem> {
@@ -189,7 +206,7 @@ impl<'a> Closed<'a> {
     }
 }
 
-impl Drop for Closed<'_> {
+impl Drop for Apart<'_> {
     fn drop(&mut self) {
         locked(self.all).remove(self.name);
     }

@@ -7,9 +7,11 @@
 mod collections;
 mod documents;
 mod events;
+mod generations;
 mod only_objects;
 mod problem;
 mod queries;
+mod snapshots;
 mod upkeep;
 mod whole;
 
@@ -17,12 +19,14 @@ pub use collections::{
     CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
 };
 pub use documents::{
-    ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentInput, DocumentPage,
-    DocumentSummary, PageQuery, PatchDocument, PatchResult, PutDocuments, PutResult, PutResults,
-    Wait, WaitQuery,
+    ChangeQuery, ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentInput,
+    DocumentPage, DocumentSummary, PageQuery, PatchDocument, PatchResult, PutDocuments, PutResult,
+    PutResults, Wait, WaitQuery,
 };
 pub use events::IngestEvent;
+pub use generations::{Generation, GenerationList, Reindex, ReindexEvent};
 pub(crate) use only_objects::Object;
 pub use problem::ProblemBody;
 pub use queries::{ContextQuery, SearchQuery};
-pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Welcome};
+pub use snapshots::{NewSnapshot, Purge, RebuildQuery, SnapshotList};
+pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Skipped, Welcome};

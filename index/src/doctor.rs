@@ -7,14 +7,14 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use cento_core::{
-    ChunkNo, Comparison, DocumentId, FieldRef, Filter, GenerationNo, Scalar, Sequence,
-};
+use cento_core::{ChunkNo, DocumentId, GenerationNo, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::catalog::{Catalog, Version};
+use crate::engine::dead_bytes;
 use crate::log::{Place, Position, Segments};
 use crate::log_record::{Change, Derivation, Layout, Put, Record};
+use crate::text::digest::{Digests, Expected};
 use crate::view::View;
 use crate::{Engine, IndexError};
 
@@ -24,10 +24,18 @@ use crate::{Engine, IndexError};
 pub struct AuditReport {
     /// The last write of the log.
     pub sequence: Sequence,
+    /// The configuration that serves, and was compared.
+    pub generation: GenerationNo,
     /// Documents that stand in the log.
     pub documents: u64,
     /// Their chunks.
     pub chunks: u64,
+    /// Records of the log that were read, with every checksum.
+    pub records: u64,
+    /// The length of the log.
+    pub log_bytes: u64,
+    /// How much of its closed segments nothing needs any more.
+    pub dead_bytes: u64,
     /// Where a projection says something else; empty when all is well.
     pub differences: Vec<Difference>,
 }
@@ -77,8 +85,12 @@ impl Engine {
             let segments = log.segments();
             let mut report = AuditReport {
                 sequence: view.sequence(),
+                generation: view.generation(),
                 documents: 0,
                 chunks: 0,
+                records: 0,
+                log_bytes: segments.bytes(),
+                dead_bytes: dead_bytes(&segments, catalog, view.sequence())?.0,
                 differences: Vec::new(),
             };
             let (standing, last) = standing(&segments, view.generation(), &mut report)?;
@@ -90,6 +102,12 @@ impl Engine {
                 );
                 report.note("catalog", None, what);
             }
+            for path in view.text_view().damaged_files()? {
+                let what = format!("the checksum of {} does not match", path.display());
+                report.note("text", None, what);
+            }
+            let digests = view.text_view().digests(view.fields())?;
+            let mut expected_digests = Expected::new(view.text_view());
             let mut expected_chunks = Vec::new();
             for (id, logged) in &standing {
                 let Some(derived) = &logged.derived else {
@@ -124,7 +142,10 @@ impl Engine {
                     content_hash: put.document.content_hash,
                 };
                 compare_catalog(&mut report, catalog, id, &expected)?;
-                compare_legs(&mut report, view, put, derivation)?;
+                compare_vectors(&mut report, view, put, derivation);
+                let outline = &derivation.outline;
+                let expected = expected_digests.of(&put.document, &put.text, outline)?;
+                compare_text(&mut report, put, &expected, &digests);
             }
             expected_chunks.sort_unstable();
             report.chunks = expected_chunks.len() as u64;
@@ -141,9 +162,11 @@ fn standing(
     report: &mut AuditReport,
 ) -> Result<(BTreeMap<DocumentId, Logged>, Sequence), IndexError> {
     let mut standing: BTreeMap<DocumentId, Logged> = BTreeMap::new();
+    let mut records = 0;
     let end = segments.scan(
         segments.start_after(Sequence(0), Position::default()),
         |logged| {
+            records += 1;
             let Some((record, _)) = Record::decode(logged.bytes) else {
                 let what = format!(
                     "write {} is no record; replay skips it",
@@ -175,6 +198,7 @@ fn standing(
             Ok(())
         },
     )?;
+    report.records = records;
     match end.broken {
         Some(reason) => Err(segments.damaged_at(end.position, reason)),
         None => Ok((standing, end.last.unwrap_or_default())),
@@ -222,38 +246,29 @@ fn is_same(row: &Version, expected: &Version) -> bool {
         && row.content_hash == expected.content_hash
 }
 
-fn compare_legs(
-    report: &mut AuditReport,
-    view: &View,
-    put: &Put,
-    derivation: &Derivation,
-) -> Result<(), IndexError> {
-    let id = &put.document.id;
-    let numbers = derivation.outline.numbers();
-    let by_id = Filter::Compare {
-        field: FieldRef::DocumentId,
-        comparison: Comparison::Eq,
-        value: Scalar::Text(id.as_str().to_owned()),
-    };
-    let found = view.text_view().allowed(&by_id)?;
-    if !found.iter().eq(numbers.clone()) {
-        let what = format!(
-            "{} chunks stand under its id, the log has {}",
-            found.len(),
-            derivation.outline.count()
-        );
-        report.note("text", Some(id), what);
-    }
+fn compare_vectors(report: &mut AuditReport, view: &View, put: &Put, derivation: &Derivation) {
     let expected = derivation.vectors.codes();
-    for (row, number) in numbers.enumerate() {
+    for (row, number) in derivation.outline.numbers().enumerate() {
         let what = match view.vectors().codes(ChunkNo(number)) {
             None => "has no vector",
             Some(codes) if codes != expected.row(row) => "has another vector than the log",
             Some(_) => continue,
         };
-        report.note("vectors", Some(id), format!("chunk {number} {what}"));
+        let id = Some(&put.document.id);
+        report.note("vectors", id, format!("chunk {number} {what}"));
     }
-    Ok(())
+}
+
+fn compare_text(report: &mut AuditReport, put: &Put, expected: &[(ChunkNo, u64)], found: &Digests) {
+    for (number, digest) in expected {
+        let what = match found.get(number) {
+            None => "is missing",
+            Some(found) if found != digest => "has other words or metadata than the log",
+            Some(_) => continue,
+        };
+        let id = Some(&put.document.id);
+        report.note("text", id, format!("chunk {number} {what}"));
+    }
 }
 
 fn count_what_is_beyond(

@@ -12,9 +12,12 @@ mod generation;
 mod patch;
 mod purge;
 mod reindex;
+pub(crate) mod salvage;
+mod scrub;
 pub(crate) mod snapshot;
 mod write;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,17 +28,20 @@ use crate::catalog::Catalog;
 use crate::disk::{self, remove_dir};
 use crate::group::{Group, GroupLimits};
 use crate::log::{Log, log_dir, remove_strays};
-use crate::manifest::{Manifest, Root};
-use crate::projections::{Recovery, generation_dir};
+use crate::manifest::{GenerationState, Manifest, Root};
+use crate::projections::{NAMES, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
 use crate::{CollectionSettings, IndexError, fault};
 
 pub use compaction::CompactionReport;
+pub(crate) use compaction::dead_bytes;
 pub(crate) use generation::{Follow, OpenGeneration};
 pub use patch::{NewPatch, PatchOutcome};
 pub use purge::{Held, Proven, PurgeReport};
 pub use reindex::{DeriveLast, DerivedDocument, GenerationInfo, PendingDocument};
+pub use salvage::{LostBytes, SalvageReport};
+pub use scrub::ScrubReport;
 pub use snapshot::SnapshotInfo;
 pub use write::{Condition, DeleteOutcome};
 use write::{Outcome, Request};
@@ -103,24 +109,42 @@ impl Engine {
     /// Opens the collection in `dir` and brings its projections to the end of
     /// its log.
     pub(crate) fn open(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
+        if options.verify == Verify::Quick {
+            return Self::open_quickly(dir, options);
+        }
+        // What is not compared with the log is made anew from it.
+        for entry in &Manifest::read_in(dir)?.generations {
+            if entry.state != GenerationState::Serving {
+                remove_dir(&generation_dir(dir, entry.folder))?;
+            }
+        }
         let engine = Self::open_quickly(dir, options)?;
-        if options.verify == Verify::Quick || engine.audit()?.is_clean() {
+        // A library may panic on bytes that it did not write.
+        let sound = match catch_unwind(AssertUnwindSafe(|| engine.audit())) {
+            Ok(Ok(report)) => report.is_clean(),
+            Ok(Err(IndexError::Projection { .. })) | Err(_) => false,
+            Ok(Err(error)) => return Err(error),
+        };
+        if sound {
             return Ok(engine);
         }
-        // The log is sound, or the audit had failed; the projections are not.
         let folders = engine.root.manifest().generations;
         drop(engine);
         for entry in folders {
             remove_dir(&generation_dir(dir, entry.folder))?;
         }
-        Self::open_quickly(dir, options)
+        let mut engine = Self::open_quickly(dir, options)?;
+        engine.recovery.remade = NAMES.to_vec();
+        Ok(engine)
     }
 
     fn open_quickly(dir: &Path, options: &StoreOptions) -> Result<Self, IndexError> {
         let root = Arc::new(Root::open(dir)?);
         let manifest = root.manifest();
-        // On a disk that cannot be written to they stay, and do no harm.
-        let _ = remove_leftovers(dir, &manifest);
+        if root.unsettled.is_none() {
+            // On a disk that cannot be written to they stay, and do no harm.
+            let _ = remove_leftovers(dir, &manifest);
+        }
         let log = Arc::new(Log::open(Arc::clone(&root), options.segment_bytes)?);
         let mut recovery = Recovery {
             manifest_healed: root.healed,
@@ -144,16 +168,16 @@ impl Engine {
                 delay: options.commit_delay,
                 requests: options.commit_requests,
             }),
-            root,
-            maintenance: Mutex::default(),
-            options: options.clone(),
             writer: Mutex::new(Writer {
                 log,
                 serving,
                 building,
                 is_published: true,
-                failure: None,
+                failure: root.unsettled.clone(),
             }),
+            root,
+            maintenance: Mutex::default(),
+            options: options.clone(),
             current: ArcSwap::new(view),
             catalog: ArcSwap::new(catalog),
             recovery,
@@ -238,14 +262,12 @@ impl Engine {
 
     /// Makes every write so far visible and returns the view that shows it.
     pub fn refresh(&self) -> Result<Arc<View>, IndexError> {
-        let writer = self.writer_in_view()?;
-        drop(writer);
+        drop(self.published()?);
         Ok(self.view())
     }
 
-    /// The writer, with every write so far visible and none to come while it is
-    /// held.
-    fn writer_in_view(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
+    /// The writer, with every write so far published: none can come between.
+    fn published(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
         if !writer.is_published {
             self.publish(&mut writer)?;
@@ -285,7 +307,7 @@ impl Engine {
     /// down must be the same: a write between would be said to be on the disk
     /// and be nowhere.
     fn writer_at_checkpoint(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
-        let mut writer = self.writer_in_view()?;
+        let mut writer = self.published()?;
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 // Its texts and vectors are written down as a view of it.
@@ -303,7 +325,7 @@ impl Engine {
         &self,
         audit: impl FnOnce(&Log, &Catalog, &View) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
-        let writer = self.writer_in_view()?;
+        let writer = self.published()?;
         audit(
             &writer.log,
             &writer.serving.projections.catalog,
@@ -317,10 +339,8 @@ impl Engine {
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        match &writer.failure {
-            Some(reason) => Err(IndexError::WriterStopped {
-                reason: reason.clone(),
-            }),
+        match writer.failure.clone().or_else(|| self.root.failure()) {
+            Some(reason) => Err(IndexError::WriterStopped { reason }),
             None => Ok(writer),
         }
     }

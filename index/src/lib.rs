@@ -35,8 +35,8 @@ mod view;
 pub use doctor::{AuditReport, Difference};
 pub use engine::{
     CompactionReport, Condition, DeleteOutcome, DeriveLast, DerivedDocument, Engine,
-    GenerationInfo, Held, NewDocument, NewPatch, PatchOutcome, PendingDocument, Proven,
-    PurgeReport, PutOutcome, SnapshotInfo,
+    GenerationInfo, Held, LostBytes, NewDocument, NewPatch, PatchOutcome, PendingDocument, Proven,
+    PurgeReport, PutOutcome, SalvageReport, ScrubReport, SnapshotInfo,
 };
 pub use error::IndexError;
 pub use manifest::GenerationState;

@@ -131,6 +131,9 @@ impl Log {
         visit: impl FnMut(Logged<'_>) -> Result<(), IndexError>,
     ) -> Result<u64, IndexError> {
         let segments = self.segments();
+        // Whoever wrote the last commit may have been killed before it was
+        // durable. It is believed now, so the power must not take it any more.
+        let settled = self.tail().segment.file.sync_data();
         let start = segments.start_after(from.sequence, from.position);
         let end = segments.scan(start, visit)?;
         let last = match end.last {
@@ -162,7 +165,7 @@ impl Log {
         }
         tail.offset = end.position.offset;
         tail.last = last;
-        tail.failure = None;
+        tail.failure = settled.err().map(|error| error.to_string());
         Ok(cut)
     }
 
@@ -213,6 +216,9 @@ impl Log {
         fault::point("log.written");
         if let Err(error) = file.sync_data() {
             // Nobody knows what is on the disk now; only opening anew can tell.
+            // It would read the commit from memory, where it stands as if it
+            // had been written: cut off, it is nowhere but perhaps on the disk.
+            let _ = file.set_bytes(begin.offset);
             tail.failure = Some(error.to_string());
             return Err(error);
         }
@@ -272,11 +278,8 @@ impl Log {
             }
             manifest.segments.push(entry.clone());
         });
-        if let Err(error) = updated {
-            drop(file);
-            let _ = disk::remove_file(&segment_path(&dir, number));
-            return Err(error);
-        }
+        // Where that failed the file stays: the manifest on the disk may name it.
+        updated?;
         let fresh = Arc::new(Segment::new(entry, file, salt));
         let mut list = segments.list.clone();
         list.pop();

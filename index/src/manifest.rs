@@ -23,7 +23,7 @@ use crate::disk::{self, DiskFile};
 use crate::{CollectionSettings, IndexError, fault, random};
 
 /// The manifest's name in a collection's folder.
-pub(crate) const FILE_NAME: &str = "manifest.json";
+const FILE_NAME: &str = "manifest.json";
 const COPY_NAME: &str = "manifest.copy.json";
 
 /// Which log this is: a number of its own, drawn when a collection is made,
@@ -264,6 +264,13 @@ pub(crate) fn damaged(path: &Path, found: &str) -> IndexError {
     FILE.wrong(path, found)
 }
 
+/// Whether a folder is a collection's: one of the two files is enough.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    [FILE_NAME, COPY_NAME]
+        .iter()
+        .any(|name| dir.join(name).is_file())
+}
+
 /// Seconds since 1970.
 pub(crate) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -276,6 +283,8 @@ pub(crate) struct Root {
     held: Mutex<Held>,
     /// Whether the manifest had to be taken from its copy.
     pub(crate) healed: bool,
+    /// Why what was read may not outlast the power, if that is so.
+    pub(crate) unsettled: Option<String>,
 }
 
 struct Held {
@@ -288,11 +297,18 @@ impl Root {
     /// Writes the manifest of a folder that has none.
     pub(crate) fn create(dir: &Path, manifest: Manifest) -> Result<Self, IndexError> {
         write(dir, &manifest)?;
-        Ok(Self::holding(dir, manifest, false))
+        Ok(Self::holding(dir, manifest, false, None))
     }
 
     /// Reads a folder's manifest; takes a damaged one from its copy.
+    ///
+    /// Whoever wrote it may have been killed before it was durable. Nothing may
+    /// be built on it, and nothing removed that it does not name, before it is.
     pub(crate) fn open(dir: &Path) -> Result<Self, IndexError> {
+        // Above it stands the collection's own name.
+        let parent = dir.parent().map_or(Ok(()), disk::sync_dir);
+        let settled = parent.and_then(|()| disk::sync_dir(dir));
+        let unsettled = settled.err().map(|error| error.to_string());
         let copy = Manifest::read(&dir.join(COPY_NAME));
         let (manifest, healed) = match Manifest::read(&dir.join(FILE_NAME)) {
             Ok(manifest) => (manifest, false),
@@ -301,23 +317,24 @@ impl Root {
                 Err(_) => return Err(error),
             },
         };
-        if healed || copy.ok().as_ref() != Some(&manifest) {
+        if unsettled.is_none() && (healed || copy.ok().as_ref() != Some(&manifest)) {
             // Where this fails, as on a disk that cannot be written to, reading
             // goes on and the next change says so.
             let _ = write(dir, &manifest);
         }
-        Ok(Self::holding(dir, manifest, healed))
+        Ok(Self::holding(dir, manifest, healed, unsettled))
     }
 
-    fn holding(dir: &Path, manifest: Manifest, healed: bool) -> Self {
+    fn holding(dir: &Path, manifest: Manifest, healed: bool, unsettled: Option<String>) -> Self {
         let held = Held {
             manifest,
-            failure: None,
+            failure: unsettled.clone(),
         };
         Self {
             dir: dir.to_owned(),
             held: Mutex::new(held),
             healed,
+            unsettled,
         }
     }
 
@@ -336,6 +353,12 @@ impl Root {
     /// when the collection is opened, and its number may be given out again.
     pub(crate) fn take_file(&self) -> u64 {
         self.held().manifest.take_file()
+    }
+
+    /// Why nobody knows which manifest is on the disk, if that is so. Nothing may
+    /// be acknowledged then: it could be in a log that is not there any more.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.held().failure.clone()
     }
 
     /// Changes the manifest; it is on the disk when this returns. On an error

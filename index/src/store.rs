@@ -11,18 +11,21 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cento_core::CollectionName;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::{ArchiveAbout, import};
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
+use crate::engine::salvage::salvage;
 use crate::engine::snapshot::found_on;
 use crate::error::IoContext;
 use crate::settings::StoreOptions;
-use crate::{CollectionSettings, Engine, IndexError, fault, manifest, projections};
+use crate::{CollectionSettings, Engine, IndexError, SalvageReport, fault, manifest, projections};
 
 /// One of the three projections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -142,6 +145,32 @@ impl Store {
         self.make(name, |fresh| found_on(snapshot, fresh))
     }
 
+    /// Creates a collection from the archive of a snapshot, wherever that was
+    /// made, and says what the archive says of itself.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionExists`]; [`IndexError::Archive`] if it is not
+    /// one whole archive. Nothing is left of it then.
+    pub fn import(
+        &self,
+        name: &CollectionName,
+        archive: &mut (impl Read + ?Sized),
+    ) -> Result<(Arc<Engine>, ArchiveAbout), IndexError> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        if self.collection_dir(name).exists() {
+            return Err(IndexError::CollectionExists { name: name.clone() });
+        }
+        // Beside the others, so that links can be made, under a name that no
+        // other import has and that goes when a crash leaves it behind.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let unpacked = format!("{name}.{number}{NEW}");
+        let unpacked = self.dir.join("collections").join(unpacked);
+        let about = import(archive, &unpacked)?;
+        let made = self.create_from(name, &unpacked);
+        remove_dir(&unpacked)?;
+        Ok((made?, about))
+    }
+
     /// Makes a collection beside its place, then renames it: it is there whole
     /// or not at all.
     fn make(
@@ -198,7 +227,7 @@ impl Store {
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let entry = entry.on("cannot list", &dir)?;
             if let Ok(name) = CollectionName::new(entry.file_name().to_string_lossy())
-                && entry.path().join(manifest::FILE_NAME).is_file()
+                && manifest::is_in(&entry.path())
             {
                 names.push(name);
             }
@@ -253,13 +282,33 @@ impl Store {
         self.collection(name)
     }
 
+    /// Saves what is whole of a damaged log, and opens the collection.
+    ///
+    /// A collection that can be opened and audited needs no salvage: check that
+    /// first. Projections are made anew from what is left.
+    ///
+    /// # Errors
+    /// [`IndexError::CollectionInUse`] if somebody holds its engine.
+    pub fn salvage(
+        &self,
+        name: &CollectionName,
+    ) -> Result<(Arc<Engine>, SalvageReport), IndexError> {
+        let report = {
+            let mut engines = self.engines();
+            let dir = self.existing_dir(name)?;
+            engines.release(name)?;
+            salvage(&dir)?
+        };
+        Ok((self.collection(name)?, report))
+    }
+
     fn collection_dir(&self, name: &CollectionName) -> PathBuf {
         self.dir.join("collections").join(name.as_str())
     }
 
     fn existing_dir(&self, name: &CollectionName) -> Result<PathBuf, IndexError> {
         let dir = self.collection_dir(name);
-        if dir.join(manifest::FILE_NAME).is_file() {
+        if manifest::is_in(&dir) {
             return Ok(dir);
         }
         if dir.join("collection.json").is_file() {
@@ -284,6 +333,9 @@ impl Store {
     /// Removes what a crash left of a collection half made or half deleted.
     fn remove_leftovers(&self) -> Result<(), IndexError> {
         let dir = self.dir.join("collections");
+        // Whoever renamed one may have been killed before its name was durable:
+        // the former name must not come back to a folder that is half empty.
+        sync_dir(&dir)?;
         for entry in fs::read_dir(&dir).on("cannot list", &dir)? {
             let path = entry.on("cannot list", &dir)?.path();
             let name = path.to_string_lossy();

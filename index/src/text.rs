@@ -7,6 +7,7 @@
 //! only indexed; tantivy's own document ids never leave this file.
 
 mod analyzer;
+pub(crate) mod digest;
 mod directory;
 mod filter;
 
@@ -338,6 +339,14 @@ impl TextView {
             }
         }
         Ok((terms, left))
+    }
+
+    /// Files whose bytes do not match the checksums that tantivy wrote.
+    pub(crate) fn damaged_files(&self) -> Result<Vec<PathBuf>, IndexError> {
+        let damaged = self.searcher.index().validate_checksum();
+        let mut damaged: Vec<_> = damaged.map_err(failed)?.into_iter().collect();
+        damaged.sort();
+        Ok(damaged)
     }
 
     fn terms(&self, text: &str) -> Vec<(String, u32)> {

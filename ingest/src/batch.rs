@@ -36,6 +36,16 @@ struct Identified {
     payload: Payload,
 }
 
+impl Identified {
+    /// What must stand under its id for it to be written.
+    fn condition(&self) -> Condition {
+        match &self.payload {
+            Payload::File(..) => Condition::Always,
+            Payload::Record(record) => record.condition,
+        }
+    }
+}
+
 enum Payload {
     File(Format, Vec<u8>),
     Record(Box<Record>),
@@ -44,7 +54,11 @@ enum Payload {
 /// What a document needs.
 enum Need {
     Nothing,
-    Writing { prepared: Prepared, replaces: bool },
+    Writing {
+        prepared: Prepared,
+        condition: Condition,
+        replaces: bool,
+    },
 }
 
 /// Parses, cuts and embeds what was read, in parallel; skips what the engine
@@ -80,12 +94,14 @@ pub(crate) fn make(
         .into_par_iter()
         .map(|(place, document)| {
             let known = engine.content_hash(&document.id)?;
+            let condition = document.condition();
             let need = if known == Some(document.hash) {
                 Ok(Need::Nothing)
             } else {
                 let prepared = prepare(document, &place, chunking);
                 prepared.map(|prepared| Need::Writing {
                     prepared,
+                    condition,
                     replaces: known.is_some(),
                 })
             };
@@ -98,10 +114,11 @@ pub(crate) fn make(
             Ok(Need::Nothing) => batch.unchanged += 1,
             Ok(Need::Writing {
                 prepared: document,
+                condition,
                 replaces,
             }) => {
                 batch.places.push((place, replaces));
-                prepared.push(document);
+                prepared.push((document, condition));
             }
             Err(problem) => batch.failures.push(problem.at(place.to_string())),
         }
@@ -149,21 +166,21 @@ fn prepare(document: Identified, place: &Place, chunking: Chunking) -> Result<Pr
 /// Embeds all chunks of a batch at once, so that the embedder can share them
 /// out over the processors.
 fn embed(
-    prepared: Vec<Prepared>,
+    prepared: Vec<(Prepared, Condition)>,
     embedder: &dyn Embedder,
 ) -> Result<Vec<NewDocument>, IngestError> {
     let inputs: Vec<String> = prepared
         .par_iter()
-        .flat_map_iter(Prepared::embedding_inputs)
+        .flat_map_iter(|(prepared, _)| prepared.embedding_inputs())
         .collect();
     let mut vectors = embedder.embed_documents(&inputs)?.into_iter();
     Ok(prepared
         .into_iter()
-        .map(|Prepared { document, chunks }| NewDocument {
+        .map(|(Prepared { document, chunks }, condition)| NewDocument {
             vectors: vectors.by_ref().take(chunks.len()).collect(),
             document,
             chunks,
-            condition: Condition::Always,
+            condition,
         })
         .collect())
 }

@@ -58,6 +58,20 @@ impl Chunking {
         })
     }
 
+    /// A text as one chunk, whatever is in it; none if it is empty.
+    pub(crate) fn uncut(text: &str) -> Vec<Chunk> {
+        let all = Chunk {
+            span: ByteSpan {
+                start: 0,
+                end: text.len() as u64,
+            },
+            line: 1,
+            heading_path: Vec::new(),
+        };
+        let all = (!text.is_empty()).then_some(all);
+        whole(text).or(all).into_iter().collect()
+    }
+
     /// Cuts a text, whose blocks these are.
     pub(crate) fn cut(self, text: &str, blocks: Vec<Block>) -> Vec<Chunk> {
         match self {

@@ -28,7 +28,7 @@ pub enum IngestError {
     },
     /// The caller's fault: the collection was made with another model.
     #[error(
-        "this collection's vectors come from {expected}, but the model here is {found}: use that model, or ingest into a new collection"
+        "this collection's vectors come from {expected}, but the model here is {found}: use that model, or reindex the collection with this one"
     )]
     ModelMismatch {
         /// Fingerprint of the collection's model.
@@ -38,13 +38,21 @@ pub enum IngestError {
     },
     /// The caller's fault: the collection was made with another chunker.
     #[error(
-        "this collection was cut by the chunker {expected}, but this program has {known}: ingest into a new collection"
+        "this collection was cut by the chunker {expected}, but this program has {known}: reindex the collection"
     )]
     ChunkingMismatch {
         /// Fingerprint of the collection's chunker.
         expected: String,
         /// Fingerprints of the chunkers here, joined for reading.
         known: String,
+    },
+    /// The caller's fault: a reindexing would change nothing.
+    #[error("nothing to change: this collection is embedded by {model} and cut by {chunking}")]
+    NothingToChange {
+        /// The model's name.
+        model: String,
+        /// Fingerprint of the chunker.
+        chunking: String,
     },
     /// The caller's fault: no chunking has this name.
     #[error("no chunking is called '{name}'; there is: {known}")]

@@ -2,7 +2,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use cento_core::{DocumentId, Metadata};
+use cento_core::{DocumentId, Metadata, Sequence};
+use cento_index::Condition;
 use serde_json::{Map, Value};
 
 use crate::problem::{Problem, ProblemCode};
@@ -15,6 +16,8 @@ pub(crate) struct Record {
     pub(crate) content: Content,
     pub(crate) source: Option<String>,
     pub(crate) metadata: Metadata,
+    /// What must stand under its id.
+    pub(crate) condition: Condition,
 }
 
 /// What a line gives of its document.
@@ -30,8 +33,9 @@ pub(crate) enum Content {
 ///
 /// `id` (or `_id`, as the BEIR datasets write it) is a text or a whole number
 /// and is required, as is either `text` or `content_base64`, the bytes of a file
-/// of any kind that can be ingested, in standard Base64. Every other key is a metadata field, beside
-/// those of `metadata`.
+/// of any kind that can be ingested, in standard Base64. `if_version` is the version that
+/// must stand under its id, 0 for none. Every other key is a metadata field, beside those of
+/// `metadata`.
 pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
     let wrong = |message: String| Problem::new(ProblemCode::InvalidJsonl, message);
     let line = std::str::from_utf8(line).map_err(|e| {
@@ -87,6 +91,18 @@ pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
     };
     let title = optional_text(&mut object, "title")?.unwrap_or_default();
     let source = optional_text(&mut object, "source")?;
+    let condition = match object.shift_remove("if_version") {
+        None | Some(Value::Null) => Condition::Always,
+        Some(version) => match version.as_u64() {
+            Some(0) => Condition::Absent,
+            Some(version) => Condition::Version(Sequence(version)),
+            None => {
+                return Err(wrong(
+                    "\"if_version\" must be a whole number: a document's sequence, or 0 where none may be".to_owned(),
+                ));
+            }
+        },
+    };
     let metadata = match object.shift_remove("metadata") {
         Some(Value::Object(mut fields)) => {
             if let Some(twice) = object.keys().find(|key| fields.contains_key(*key)) {
@@ -106,6 +122,7 @@ pub(crate) fn read(line: &[u8]) -> Result<Record, Problem> {
         content,
         source,
         metadata: Metadata::from_json(&metadata).map_err(invalid)?,
+        condition,
     })
 }
 
@@ -144,6 +161,19 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_must_stand_is_no_metadata() {
+        let condition = |version: &str| {
+            let line = format!("{{\"id\": 1, \"text\": \"x\", \"if_version\": {version}}}");
+            let record = read(line.as_bytes()).expect("valid");
+            assert!(record.metadata.is_empty());
+            record.condition
+        };
+        assert_eq!(condition("0"), Condition::Absent);
+        assert_eq!(condition("7"), Condition::Version(Sequence(7)));
+        assert_eq!(condition("null"), Condition::Always);
+    }
+
+    #[test]
     fn what_is_not_a_document_is_named() {
         for line in [
             "not json",
@@ -155,6 +185,8 @@ mod tests {
             "{\"id\": 1, \"content_base64\": \"x\"}",
             "{\"id\": 1, \"content_base64\": \"eA==\", \"text\": \"x\"}",
             "{\"id\": 1, \"text\": \"x\", \"metadata\": 3}",
+            "{\"id\": 1, \"text\": \"x\", \"if_version\": -1}",
+            "{\"id\": 1, \"text\": \"x\", \"if_version\": \"3\"}",
             "{\"id\": 1, \"text\": \"x\", \"a\": 1, \"metadata\": {\"a\": 2}}",
         ] {
             assert_eq!(code(line), ProblemCode::InvalidJsonl, "{line}");

@@ -3,7 +3,8 @@
 //! This crate answers: *what does a file say, into which pieces is it cut, and
 //! how does it come into a collection?* [`prepare`] is the way from bytes to
 //! chunks without an engine; [`ingest`] is the whole way, from files and
-//! folders to what can be found.
+//! folders to what can be found; [`reindex`] goes it again from the texts that
+//! are there, with another model or another way of cutting.
 
 #![deny(missing_docs)]
 
@@ -22,6 +23,7 @@ mod prepare;
 mod problem;
 mod read;
 mod records;
+mod reindex;
 mod report;
 mod seen;
 mod sentences;
@@ -34,5 +36,6 @@ pub use pipeline::{Options, collection_settings, ingest};
 pub use prepare::{Prepared, prepare};
 pub use problem::{Failure, ProblemCode};
 pub use records::{FileRecord, Records, records};
+pub use reindex::{Estimate, ReindexReport, ReindexStep, estimate, reindex, rollback};
 pub use report::{Event, Report};
 pub use walk::Source;

@@ -162,7 +162,7 @@ pub fn collection_settings(embedder: &dyn Embedder, chunking: Chunking) -> Colle
 }
 
 /// Vectors of two models, or chunks of two chunkers, cannot be compared.
-fn check_collection(
+pub(crate) fn check_collection(
     expected: &CollectionSettings,
     embedder: &dyn Embedder,
 ) -> Result<Chunking, IngestError> {

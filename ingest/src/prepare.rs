@@ -282,7 +282,6 @@ fn blocks_of(kind: TextKind, text: &str) -> (Vec<Block>, Option<String>) {
 }
 
 /// Cuts a document again from its canonical text.
-#[allow(dead_code, reason = "reindexing uses it from the next step on")]
 pub(crate) fn cut_again(document: Document, chunking: Chunking) -> Result<Prepared, Problem> {
     let (blocks, _) = blocks_of(document.kind, &document.text);
     cut(document, blocks, chunking)

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
-use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, Sequence};
+use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, GenerationNo, Sequence};
 use cento_embed::Embedder;
 use cento_index::{DenseHits, LexicalHits, StoredChunk, View};
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,7 @@ pub(crate) struct Candidates {
     /// Whether the dense leg compared every vector; absent if the query has
     /// no vector.
     pub(crate) dense_exact: Option<bool>,
+    pub(crate) generation: GenerationNo,
     pub(crate) sequence: Sequence,
 }
 
@@ -118,6 +119,7 @@ impl Candidates {
             lexical: lexical.hits.len(),
             dense: dense.as_ref().map_or(0, |(_, hits)| hits.hits.len()),
             dense_exact: dense.map(|(_, hits)| hits.exact),
+            generation: view.generation(),
             sequence: view.sequence(),
         })
     }

@@ -116,6 +116,7 @@ pub(crate) fn assemble(
             budget: request.budget,
             tokens,
             tokenizer: request.tokenizer.name().to_owned(),
+            generation: found.generation,
             sequence: found.sequence,
             dense_exact: found.dense_exact,
             counts: ReceiptCounts::of(found, &candidates, citations.len()),
@@ -135,7 +136,7 @@ mod tests {
     use crate::passages::tests::candidates;
     use crate::test_common::{any_text, any_title, cut, tokenizer_files};
     use crate::{DropReason, unescape_text};
-    use cento_core::Sequence;
+    use cento_core::{GenerationNo, Sequence};
     use proptest::prelude::*;
 
     static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
@@ -200,6 +201,7 @@ mod tests {
             ranked,
             dense: 0,
             dense_exact: Some(true),
+            generation: GenerationNo(1),
             sequence: Sequence(3),
         };
         let request = ContextRequest {
@@ -268,7 +270,7 @@ mod tests {
                     "query": "why?", "filter": null, "legs": "hybrid",
                 "fusion": "absolute",
                     "budget": 2000, "tokens": 32, "tokenizer": "o200k",
-                    "sequence": 3, "dense_exact": true,
+                    "generation": 1, "sequence": 3, "dense_exact": true,
                     "counts": {
                         "candidates": 1, "lexical": 1, "dense": 0, "taken": 1,
                         "duplicates": 0, "too_large": 0, "passages": 1

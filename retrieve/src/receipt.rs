@@ -6,7 +6,7 @@
 //! {
 //!   "query": "…", "filter": null, "legs": "hybrid", "fusion": "absolute",
 //!   "budget": 2000, "tokens": 1987, "tokenizer": "o200k",
-//!   "sequence": 12, "dense_exact": true,
+//!   "generation": 1, "sequence": 12, "dense_exact": true,
 //!   "counts": {"candidates": 150, "lexical": 100, "dense": 100,
 //!              "taken": 14, "duplicates": 3, "too_large": 133, "passages": 9},
 //!   "candidates": [
@@ -20,8 +20,8 @@
 //! ```
 
 use cento_core::{
-    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, FusedScore, Sequence, TokenBudget,
-    TokenCount,
+    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, FusedScore, GenerationNo, Sequence,
+    TokenBudget, TokenCount,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +48,8 @@ pub struct Receipt {
     pub tokens: TokenCount,
     /// What counted them.
     pub tokenizer: String,
+    /// The configuration that answered: a model and a way of cutting.
+    pub generation: GenerationNo,
     /// The last write that the view shows.
     pub sequence: Sequence,
     /// Whether the dense leg compared every vector; absent if the query has no

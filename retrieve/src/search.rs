@@ -1,7 +1,8 @@
 //! Which chunks answer a query best?
 
 use cento_core::{
-    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, Filter, FusedScore, Sequence,
+    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, Filter, FusedScore, GenerationNo,
+    Sequence,
 };
 use cento_embed::Embedder;
 use cento_index::View;
@@ -70,6 +71,8 @@ pub struct SearchHit {
 pub struct SearchResponse {
     /// The best chunks with distinct texts, best first.
     pub hits: Vec<SearchHit>,
+    /// The configuration that answered: a model and a way of cutting.
+    pub generation: GenerationNo,
     /// The last write that the view shows.
     pub sequence: Sequence,
     /// Which legs were asked.
@@ -96,6 +99,7 @@ pub fn search(
     let found = find(view, embedder, request)?;
     Ok(SearchResponse {
         hits: hits(&found.ranked, request.limit),
+        generation: found.generation,
         sequence: found.sequence,
         legs: request.legs,
         fusion: request.fusion,

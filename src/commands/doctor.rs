@@ -21,7 +21,7 @@ pub(crate) fn run(place: &Place, args: &EachCollection, json: bool) -> Outcome {
         }
         audits.push(audit);
     }
-    let all_well = audits.iter().all(|audit| audit.clean);
+    let all_well = (audits.iter()).all(|audit| audit.clean && audit.recovered.skipped.is_empty());
     if json {
         output::json(&json!({ "clean": all_well, "collections": audits }));
     }
@@ -46,6 +46,16 @@ fn tell(audit: &AuditResult) {
             many => output::count(many as u64, "difference"),
         }
     ));
+    let recovered = &audit.recovered;
+    if recovered.manifest_healed {
+        output::line("  the manifest was damaged and taken from its copy");
+    }
+    for skipped in &recovered.skipped {
+        output::line(format_args!(
+            "  log: write {} could not be applied: {}",
+            skipped.sequence, skipped.why
+        ));
+    }
     for difference in &report.differences {
         let document = difference
             .document

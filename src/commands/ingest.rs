@@ -4,7 +4,6 @@ mod remote;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cento_api::types::NewCollection;
 use cento_api::{Problem, Service};
@@ -14,12 +13,9 @@ use serde_json::json;
 
 use super::Outcome;
 use crate::args::IngestArgs;
-use crate::output;
 use crate::progress::{Progress, summary};
 use crate::target::{Place, Target, name};
-
-/// Set by Ctrl-C or a request to end.
-static STOP: AtomicBool = AtomicBool::new(false);
+use crate::{interrupt, output};
 
 pub(crate) fn run(place: &Place, args: &IngestArgs, json: bool) -> Outcome {
     check_paths(&args.paths)?;
@@ -38,20 +34,10 @@ pub(crate) fn run(place: &Place, args: &IngestArgs, json: bool) -> Outcome {
         check_settings(&target, &collection, args)?;
         target.tell_recovery(&collection)?;
     }
-    // The second Ctrl-C does not wait for the batch under way. That is safe,
-    // too: what is not acknowledged is cut off at the next opening.
-    let handler = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    });
-    if handler.is_err() {
-        output::note("note: Ctrl-C will end this at once, because no handler could be set");
-    }
     let options = Options {
         max_document_bytes: args.max_document_bytes,
         exclude: vec![place.data.clone()],
-        stop: &STOP,
+        stop: interrupt::listen(),
         ..Options::default()
     };
     let sources = args.paths.iter().map(|path| source(path)).collect();
@@ -112,7 +98,7 @@ fn check_settings(
     let fixed = |what: &str, is: &str, asked: &str| {
         let detail = format!("collection '{collection}' was made with {what} {is}, not {asked}");
         Problem::new("settings_fixed", 409, detail)
-            .with_help("leave that argument out, or ingest into a new collection")
+            .with_help("leave that argument out, or change the collection with `cento reindex`")
     };
     if let Some(asked) = &args.embedder {
         let path = Path::new(asked).canonicalize().ok();

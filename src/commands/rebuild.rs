@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::Outcome;
-use crate::args::EachCollection;
+use crate::args::RebuildArgs;
 use crate::output;
 use crate::target::{Place, Target};
 
-pub(crate) fn run(place: &Place, args: &EachCollection, json: bool) -> Outcome {
+pub(crate) fn run(place: &Place, args: &RebuildArgs, json: bool) -> Outcome {
     let target = Target::existing(place)?;
     let mut rebuilt = Vec::new();
     for name in target.names(args.collection.as_ref())? {
-        let result = target.rebuild(&name)?;
+        let result = target.rebuild(&name, args.only)?;
         if !json {
             output::line(format_args!(
                 "{name}: {} documents, {} chunks made anew from {} writes in {:.1} s",

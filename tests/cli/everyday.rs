@@ -272,8 +272,10 @@ fn a_lost_projection_is_noticed_or_healed_and_answers_stay() {
     let (_dir, data) = ingested();
     let before = cento_json(&data, &["context", "reset key"]).json();
     for projection in ["catalog", "text", "vectors"] {
-        let folder = data.join("collections/default").join(projection);
-        std::fs::remove_dir_all(folder).unwrap();
+        let generations = std::fs::read_dir(data.join("collections/default/generations")).unwrap();
+        for generation in generations {
+            std::fs::remove_dir_all(generation.unwrap().path().join(projection)).unwrap();
+        }
         let audit = cento_json(&data, &["doctor"]).json();
         assert_eq!(audit["clean"], true, "{projection}: {audit}");
     }

@@ -5,4 +5,5 @@
 mod bad_input;
 mod eval;
 mod everyday;
+mod keeping;
 mod run;

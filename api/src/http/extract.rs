@@ -6,7 +6,8 @@ use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use cento_core::{CollectionName, DocumentId};
+use cento_core::{CollectionName, DocumentId, GenerationNo, Sequence};
+use cento_index::Condition;
 use serde::de::DeserializeOwned;
 
 use super::body::read_whole;
@@ -56,6 +57,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 pub(crate) enum MediaType {
     Json,
     Ndjson,
+    /// An archive of a snapshot.
+    Tar,
 }
 
 /// The type of a body that we know; none if it is another or is not told.
@@ -77,6 +80,7 @@ pub(crate) fn media_type(headers: &HeaderMap) -> Result<Option<MediaType>, Probl
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
             Some(MediaType::Ndjson)
         }
+        "application/x-tar" => Some(MediaType::Tar),
         _ => None,
     })
 }
@@ -129,6 +133,73 @@ impl FromRequestParts<AppState> for OfDocument {
             id => id,
         };
         Ok(Self(name, DocumentId::new(id)?))
+    }
+}
+
+/// The generation that a path names.
+pub(crate) struct OfGeneration(pub(crate) CollectionName, pub(crate) GenerationNo);
+
+impl FromRequestParts<AppState> for OfGeneration {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let parameters = path(parts, app).await?;
+        let name = CollectionName::new(parameter(&parameters, "name"))?;
+        let written = parameter(&parameters, "number");
+        match written.parse() {
+            Ok(number) => Ok(Self(name, GenerationNo(number))),
+            Err(_) => {
+                let detail = format!("'{written}' is no generation's number");
+                Err(Problem::new("invalid_path", 400, detail))
+            }
+        }
+    }
+}
+
+/// The snapshot that a path names.
+pub(crate) struct OfSnapshot(pub(crate) CollectionName, pub(crate) String);
+
+impl FromRequestParts<AppState> for OfSnapshot {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let parameters = path(parts, app).await?;
+        let name = CollectionName::new(parameter(&parameters, "name"))?;
+        Ok(Self(name, parameter(&parameters, "id").to_owned()))
+    }
+}
+
+/// What must stand for a change of one document to be made: the version that
+/// `if_version` or the header `If-Match` names.
+pub(crate) fn condition(
+    headers: &HeaderMap,
+    if_version: Option<u64>,
+) -> Result<Condition, Problem> {
+    let wrong = |detail: String| {
+        Problem::new("invalid_condition", 400, detail)
+            .with_help("give If-Match the ETag of the document, as in \"12\"")
+    };
+    let mut given = headers.get_all(header::IF_MATCH).iter();
+    let Some(first) = given.next() else {
+        return Ok(match if_version {
+            None => Condition::Always,
+            Some(0) => Condition::Absent,
+            Some(version) => Condition::Version(Sequence(version)),
+        });
+    };
+    if if_version.is_some() || given.next().is_some() {
+        return Err(wrong("the condition is given more than once".to_owned()));
+    }
+    let written = first.to_str().unwrap_or_default().trim();
+    if written == "*" {
+        // That it must be there is looked at anyway.
+        return Ok(Condition::Always);
+    }
+    let quoted = written.strip_prefix('"').and_then(|w| w.strip_suffix('"'));
+    let version = quoted.filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
+    match version.and_then(|version| version.parse().ok()) {
+        Some(version) => Ok(Condition::Version(Sequence(version))),
+        None => Err(wrong(format!("If-Match: {written} is no document's ETag"))),
     }
 }
 

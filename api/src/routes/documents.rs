@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::{FromRequest, Request, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cento_core::{CollectionName, DocumentId};
+use cento_core::{CollectionName, DocumentId, Sequence};
 
 use super::stream;
 use crate::Problem;
 use crate::cpu_pool::Lane;
 use crate::http::extract::{
-    InCollection, Json, MediaType, OfDocument, Query, media_type, unsupported_media_type,
+    InCollection, Json, MediaType, OfDocument, Query, condition, media_type, unsupported_media_type,
 };
 use crate::state::AppState;
 use crate::types::{
-    DeleteDocuments, DeleteResults, DocumentDetail, DocumentPage, IngestEvent, PageQuery,
-    PatchDocument, PatchResult, PutDocuments, PutResults, WaitQuery,
+    ChangeQuery, DeleteDocuments, DeleteResults, DocumentDetail, DocumentPage, IngestEvent,
+    PageQuery, PatchDocument, PatchResult, PutDocuments, PutResults, WaitQuery,
 };
 use axum::Json as Answer;
 
@@ -50,7 +50,7 @@ pub(crate) async fn put(
     match media_type(request.headers())? {
         Some(MediaType::Json) => {}
         Some(MediaType::Ndjson) => return stream::ingest(app, name, wait, request).await,
-        None => {
+        _ => {
             let taken = "application/json or application/x-ndjson";
             return Err(unsupported_media_type(taken));
         }
@@ -104,16 +104,24 @@ pub(crate) async fn list(
         ("name" = CollectionName, Path, description = "The collection."),
         ("id" = DocumentId, Path, description = "The document's id, percent-encoded; a slash is %2F."),
     ),
-    responses((status = 200, description = "The document, as queries see it.", body = DocumentDetail)),
+    responses((
+        status = 200, description = "The document, as queries see it.", body = DocumentDetail,
+        headers(("etag" = String, description = "Its version, for If-Match.")),
+    )),
 )]
 pub(crate) async fn show(
     State(app): State<AppState>,
     OfDocument(name, id): OfDocument,
-) -> Result<Answer<DocumentDetail>, Problem> {
+) -> Result<([(HeaderName, String); 1], Answer<DocumentDetail>), Problem> {
     let found = app
         .work(Lane::Query, move |service| service.document(&name, &id))
         .await?;
-    Ok(Answer(found))
+    Ok((etag(found.sequence), Answer(found)))
+}
+
+/// A document's version as a header.
+fn etag(version: Sequence) -> [(HeaderName, String); 1] {
+    [(header::ETAG, format!("\"{version}\""))]
 }
 
 /// Delete a document.
@@ -122,17 +130,23 @@ pub(crate) async fn show(
     params(
         ("name" = CollectionName, Path, description = "The collection."),
         ("id" = DocumentId, Path, description = "The document's id, percent-encoded; a slash is %2F."),
-        WaitQuery,
+        ChangeQuery,
+        ("If-Match" = Option<String>, Header, description = "The document's ETag: it is changed only if that version stands."),
     ),
-    responses((status = 204, description = "It is gone.")),
+    responses(
+        (status = 204, description = "It is gone."),
+        (status = 412, description = "Another version stands.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(crate) async fn delete(
     State(app): State<AppState>,
     OfDocument(name, id): OfDocument,
-    Query(WaitQuery { wait }): Query<WaitQuery>,
+    Query(ChangeQuery { wait, if_version }): Query<ChangeQuery>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
+    let condition = condition(&headers, if_version)?;
     app.work(Lane::Write, move |service| {
-        service.delete_document(&name, &id, wait)
+        service.delete_document(&name, &id, condition, wait)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -144,23 +158,32 @@ pub(crate) async fn delete(
     params(
         ("name" = CollectionName, Path, description = "The collection."),
         ("id" = DocumentId, Path, description = "The document's id, percent-encoded; a slash is %2F."),
-        WaitQuery,
+        ChangeQuery,
+        ("If-Match" = Option<String>, Header, description = "The document's ETag: it is changed only if that version stands."),
     ),
     request_body = PatchDocument,
-    responses((status = 200, description = "It is changed.", body = PatchResult)),
+    responses(
+        (
+            status = 200, description = "It is changed.", body = PatchResult,
+            headers(("etag" = String, description = "Its version now, for If-Match.")),
+        ),
+        (status = 412, description = "Another version stands.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(crate) async fn patch(
     State(app): State<AppState>,
     OfDocument(name, id): OfDocument,
-    Query(WaitQuery { wait }): Query<WaitQuery>,
+    Query(ChangeQuery { wait, if_version }): Query<ChangeQuery>,
+    headers: HeaderMap,
     Json(patch): Json<PatchDocument>,
-) -> Result<Answer<PatchResult>, Problem> {
+) -> Result<([(HeaderName, String); 1], Answer<PatchResult>), Problem> {
+    let condition = condition(&headers, if_version)?;
     let changed = app
         .work(Lane::Write, move |service| {
-            service.patch_document(&name, &id, &patch.metadata, wait)
+            service.patch_document(&name, &id, &patch.metadata, condition, wait)
         })
         .await?;
-    Ok(Answer(changed))
+    Ok((etag(changed.sequence), Answer(changed)))
 }
 
 /// Delete documents by their ids, or all that pass a filter.

@@ -6,9 +6,9 @@ use cento_core::CollectionName;
 
 use crate::Problem;
 use crate::cpu_pool::Lane;
-use crate::http::extract::InCollection;
+use crate::http::extract::{InCollection, Query};
 use crate::state::AppState;
-use crate::types::{AuditResult, RebuildResult};
+use crate::types::{AuditResult, RebuildQuery, RebuildResult};
 
 /// Do the projections say what the log says?
 ///
@@ -33,15 +33,16 @@ pub(crate) async fn audit(
 /// Requests for the collection are answered with 409 meanwhile.
 #[utoipa::path(
     post, path = "/v1/collections/{name}/rebuild", tag = "upkeep", operation_id = "rebuild_collection",
-    params(("name" = CollectionName, Path, description = "The collection.")),
+    params(("name" = CollectionName, Path, description = "The collection."), RebuildQuery),
     responses((status = 200, description = "They were made anew.", body = RebuildResult)),
 )]
 pub(crate) async fn rebuild(
     State(app): State<AppState>,
     InCollection(name): InCollection,
+    Query(RebuildQuery { only }): Query<RebuildQuery>,
 ) -> Result<Answer<RebuildResult>, Problem> {
     let made = app
-        .long_work(Lane::Write, move |service| service.rebuild(&name))
+        .long_work(Lane::Write, move |service| service.rebuild(&name, only))
         .await?;
     Ok(Answer(made))
 }

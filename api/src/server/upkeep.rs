@@ -2,10 +2,11 @@
 //!
 //! One thread makes writes visible, twice a second where there are any, and
 //! writes down now and then what the next opening would have to replay. First of
-//! all it opens the collections, so that the first query need not wait.
+//! all it opens the collections, so that the first query need not wait. Another
+//! one gives space back where much of a log is dead, which may take long.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,23 +15,49 @@ use crate::state::{AppState, Phase};
 
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// How long their end is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The thread beside the requests.
+/// The threads beside the requests.
 pub(super) struct Upkeep {
+    threads: Vec<Beside>,
+}
+
+/// One of them.
+struct Beside {
     thread: JoinHandle<()>,
     /// Dropped to end it.
     end: Sender<()>,
 }
 
+impl Beside {
+    fn begin(
+        name: &str,
+        work: impl FnOnce(&Receiver<()>) + Send + 'static,
+    ) -> Result<Self, Problem> {
+        let (end, ended) = channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&ended))
+            .map_err(|error| Problem::new("internal", 500, error.to_string()))?;
+        Ok(Self { thread, end })
+    }
+}
+
+/// Waits; says whether it is to go on.
+fn wait(ended: &Receiver<()>, time: Duration) -> bool {
+    ended.recv_timeout(time) == Err(RecvTimeoutError::Timeout)
+}
+
 impl Upkeep {
     pub(super) fn begin(app: &AppState) -> Result<Self, Problem> {
-        let (end, ended) = channel::<()>();
-        let app = Arc::clone(app);
-        let work = move || {
+        let refreshing = Arc::clone(app);
+        let mut threads = vec![Beside::begin("upkeep", move |ended| {
+            let app = refreshing;
             app.service.warm_up();
             app.enter(Phase::Ready);
             let mut checked = Instant::now();
-            while ended.recv_timeout(REFRESH_EVERY) == Err(RecvTimeoutError::Timeout) {
+            while wait(ended, REFRESH_EVERY) {
                 app.service.refresh();
                 app.metrics.upkeep();
                 if checked.elapsed() >= CHECKPOINT_EVERY {
@@ -38,17 +65,34 @@ impl Upkeep {
                     checked = Instant::now();
                 }
             }
-        };
-        let thread = std::thread::Builder::new()
-            .name("upkeep".to_owned())
-            .spawn(work)
-            .map_err(|error| Problem::new("internal", 500, error.to_string()))?;
-        Ok(Self { thread, end })
+        })?];
+        if let Some(dead) = app.config.compact_at {
+            let app = Arc::clone(app);
+            threads.push(Beside::begin("compaction", move |ended| {
+                while wait(ended, app.config.compact_every) {
+                    (app.service).compact_where_due(dead, app.config.compact_bytes);
+                }
+            })?);
+        }
+        Ok(Self { threads })
     }
 
+    /// Ends them. A compaction under way is waited for, but not for long: what
+    /// it leaves half done is cleared when the collection is opened again.
     pub(super) fn end(self) {
-        drop(self.end);
-        // A panic there has been told already.
-        let _ = self.thread.join();
+        let (ends, threads): (Vec<_>, Vec<_>) = (self.threads.into_iter())
+            .map(|beside| (beside.end, beside.thread))
+            .unzip();
+        drop(ends);
+        let last = Instant::now() + PATIENCE;
+        for thread in threads {
+            while !thread.is_finished() && Instant::now() < last {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if thread.is_finished() {
+                // A panic there has been told already.
+                let _ = thread.join();
+            }
+        }
     }
 }

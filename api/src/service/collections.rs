@@ -110,8 +110,9 @@ fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
         name: name.clone(),
         documents: counts.documents,
         chunks: counts.chunks,
+        generation: view.generation(),
         sequence: view.sequence(),
         fields: view.fields().clone(),
-        settings: (*engine.settings()).clone(),
+        settings: (**view.settings()).clone(),
     }
 }

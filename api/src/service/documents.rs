@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 
 use cento_core::{CollectionName, DocumentId, Filter, MetadataPatch, Sequence};
-use cento_index::{Condition, IndexError, NewPatch, PatchOutcome, StoredDocument, StoredOutline};
-use cento_ingest::{Event, Failure, Options, Report, Source, ingest};
+use cento_index::{
+    Condition, DeleteOutcome, IndexError, NewPatch, PatchOutcome, StoredDocument, StoredOutline,
+};
+use cento_ingest::{Event, Failure, IngestError, Options, Report, Source, ingest};
 use serde_json::{Map, Value};
 
 use super::{Opened, Service};
@@ -48,7 +50,20 @@ impl Service {
             progress,
         );
         self.note_written(&opened.name);
-        Ok(result?)
+        let is_changed = || opened.engine.view().generation() != opened.view.generation();
+        match result {
+            // Another generation came to serve in between.
+            Err(IngestError::ModelMismatch { .. } | IngestError::ChunkingMismatch { .. })
+                if is_changed() =>
+            {
+                let changed = IndexError::GenerationChanged {
+                    made_for: opened.view.generation(),
+                    serving: opened.engine.view().generation(),
+                };
+                Err(changed.into())
+            }
+            result => Ok(result?),
+        }
     }
 
     /// Puts documents that are in memory; says of each what became of it.
@@ -56,6 +71,22 @@ impl Service {
     /// # Errors
     /// As [`Service::ingest`]. What was stored before an error stays.
     pub fn put_documents(
+        &self,
+        name: &CollectionName,
+        put: &PutDocuments,
+        max_document_bytes: u64,
+        wait: Wait,
+        stop: &AtomicBool,
+    ) -> Result<PutResults, Problem> {
+        let once = || self.put_once(name, put, max_document_bytes, wait, stop);
+        match once() {
+            // They are at hand, to be made for the one that serves now.
+            Err(problem) if problem.code == "generation_changed" => once(),
+            result => result,
+        }
+    }
+
+    fn put_once(
         &self,
         name: &CollectionName,
         put: &PutDocuments,
@@ -173,17 +204,22 @@ impl Service {
     /// Deletes one document.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`.
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
+    /// version is not what the condition says.
     pub fn delete_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
+        condition: Condition,
         wait: Wait,
     ) -> Result<(), Problem> {
-        let deleted = self.delete_ids(name, vec![id.clone()], wait)?;
-        match deleted.unknown.into_iter().next() {
-            Some(id) => Err(IndexError::UnknownDocument { id }.into()),
-            None => Ok(()),
+        let engine = self.engine(name)?;
+        self.note_written(name);
+        let outcomes = engine.delete_if(vec![(id.clone(), condition)])?;
+        match outcomes.into_iter().next() {
+            Some(DeleteOutcome::Deleted(_)) => self.finish_write(name, &engine, wait),
+            Some(DeleteOutcome::Conflict { found }) => Err(version_conflict(id, found)),
+            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
         }
     }
 
@@ -238,13 +274,15 @@ impl Service {
     /// Changes a document's metadata by a JSON merge patch.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`, and what is wrong with the
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
+    /// version is not what the condition says; and what is wrong with the
     /// fields.
     pub fn patch_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
         metadata: &Map<String, Value>,
+        condition: Condition,
         wait: Wait,
     ) -> Result<PatchResult, Problem> {
         let patch = MetadataPatch::from_json(metadata)?;
@@ -253,7 +291,7 @@ impl Service {
         let outcomes = engine.patch_metadata(vec![NewPatch {
             id: id.clone(),
             patch,
-            condition: Condition::Always,
+            condition,
         }])?;
         match outcomes.into_iter().next() {
             Some(PatchOutcome::Stored(sequence)) => {
@@ -262,9 +300,19 @@ impl Service {
                 Ok(PatchResult { id, sequence })
             }
             Some(PatchOutcome::Refused(error)) => Err(error.into()),
+            Some(PatchOutcome::Conflict { found }) => Err(version_conflict(id, found)),
             _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
         }
     }
+}
+
+/// What a write is told whose condition does not hold.
+fn version_conflict(id: &DocumentId, found: Option<Sequence>) -> Problem {
+    let detail = match found {
+        Some(found) => format!("document '{id}' is of version {found}"),
+        None => format!("there is no document '{id}'"),
+    };
+    Problem::new("version_conflict", 412, detail).with_help("read it again, and decide anew")
 }
 
 /// The line of a stream of records that a failure is about.

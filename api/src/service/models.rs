@@ -22,7 +22,7 @@ pub enum Models {
 }
 
 impl Models {
-    fn allow(&self, model: &str) -> Result<(), Problem> {
+    pub(super) fn allow(&self, model: &str) -> Result<(), Problem> {
         match self {
             Self::Named(names) if model != Bundled::NAME && !names.iter().any(|n| n == model) => {
                 let mut known = vec![Bundled::NAME];
@@ -39,9 +39,13 @@ impl Models {
     }
 }
 
+/// What to do where a collection's model is not what it was.
+pub(crate) const MISMATCH_HELP: &str =
+    "`cento reindex` embeds the collection anew; or use the model that made it";
+
 /// The embedders that have been opened, by the name they were asked for.
 pub(super) struct Embedders {
-    models: Models,
+    pub(super) models: Models,
     opened: Mutex<HashMap<String, Slot>>,
 }
 
@@ -58,6 +62,9 @@ impl Embedders {
     }
 
     /// The embedder for a new collection: the bundled one if none is named.
+    ///
+    /// # Errors
+    /// `model_not_allowed`, and what opening it says.
     pub(super) fn for_new(&self, model: Option<&str>) -> Result<Arc<dyn Embedder>, Problem> {
         let model = model.unwrap_or(Bundled::NAME);
         self.models.allow(model)?;
@@ -80,10 +87,10 @@ impl Embedders {
             return Ok(embedder);
         }
         let detail = format!(
-            "collection '{name}' was embedded by {expected}, but this program carries {found}"
+            "collection '{name}' was embedded by {expected}, but '{}' is {found} now",
+            settings.model
         );
-        Err(Problem::new("model_mismatch", 409, detail)
-            .with_help("use the version of cento that made it, or ingest into a new collection"))
+        Err(Problem::new("model_mismatch", 409, detail).with_help(MISMATCH_HELP))
     }
 
     fn open(&self, model: &str) -> Result<Arc<dyn Embedder>, Problem> {

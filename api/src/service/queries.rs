@@ -26,7 +26,6 @@ impl Service {
         let filter = filter(asked.filter.as_ref())?;
         let limit = within("limit", asked.limit, SearchQuery::MAX_LIMIT)?;
         let opened = self.opened(name)?;
-        let view = opened.engine.view();
         let request = SearchRequest {
             query: &asked.query,
             filter: filter.as_ref(),
@@ -35,7 +34,7 @@ impl Service {
             depth: LEG_DEPTH,
             limit,
         };
-        let found = self.on_query_threads(|| search(&view, &*opened.embedder, &request));
+        let found = self.on_query_threads(|| search(&opened.view, &*opened.embedder, &request));
         Ok(found?)
     }
 
@@ -68,7 +67,6 @@ impl Service {
     ) -> Result<ContextResponse, Problem> {
         let filter = filter(asked.filter.as_ref())?;
         let opened = self.opened(&asked.collection)?;
-        let view = opened.engine.view();
         let request = ContextRequest {
             query: &asked.query,
             filter: filter.as_ref(),
@@ -77,7 +75,7 @@ impl Service {
             budget: asked.max_tokens,
             tokenizer,
         };
-        let found = self.on_query_threads(|| context(&view, &*opened.embedder, &request));
+        let found = self.on_query_threads(|| context(&opened.view, &*opened.embedder, &request));
         Ok(found?)
     }
 }

@@ -34,29 +34,29 @@ impl Service {
     pub fn audit(&self, name: &CollectionName) -> Result<AuditResult, Problem> {
         let engine = self.engine(name)?;
         let report = engine.audit()?;
-        let recovery = engine.recovery();
         Ok(AuditResult {
             collection: name.clone(),
             clean: report.is_clean(),
-            recovered: Recovered {
-                replayed: recovery.replayed,
-                cut_bytes: recovery.cut_bytes,
-                remade: recovery.remade.iter().map(|&p| p.to_owned()).collect(),
-            },
+            recovered: Recovered::from(engine.recovery()),
             report,
         })
     }
 
-    /// Throws a collection's projections away and makes them anew from its
-    /// log. Requests for it are turned away meanwhile.
+    /// Throws a collection's projections away, or one of them, and makes them
+    /// anew from its log. Requests for it are turned away meanwhile.
     ///
     /// # Errors
     /// `unknown_collection`; `collection_in_use` if a request is under way that
     /// does not end soon.
-    pub fn rebuild(&self, name: &CollectionName) -> Result<RebuildResult, Problem> {
+    pub fn rebuild(
+        &self,
+        name: &CollectionName,
+        only: Option<Projection>,
+    ) -> Result<RebuildResult, Problem> {
         let begun = Instant::now();
+        let which = only.map_or(Projection::ALL.to_vec(), |one| vec![one]);
         let engine = self.alone(name, || {
-            let engine = self.store.rebuild(name, &Projection::ALL)?;
+            let engine = self.store.rebuild(name, &which)?;
             engine.checkpoint()?;
             Ok(engine)
         })?;
@@ -144,6 +144,12 @@ impl Service {
         }
         if recovery.cut_bytes > 0 {
             tracing::warn!(collection = %name, bytes = recovery.cut_bytes, "a write that was never acknowledged was cut off");
+        }
+        if recovery.manifest_healed {
+            tracing::warn!(collection = %name, "the manifest was damaged and taken from its copy");
+        }
+        for (sequence, why) in &recovery.skipped {
+            tracing::error!(collection = %name, %sequence, why, "a write of the log could not be applied");
         }
         let counts = engine.view().counts();
         upkeep.insert(

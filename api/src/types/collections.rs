@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cento_core::{CollectionName, FieldType, FieldTypes, Sequence};
+use cento_core::{CollectionName, FieldType, FieldTypes, GenerationNo, Sequence};
 use cento_index::CollectionSettings;
 use cento_ingest::Chunking;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// A collection to be made. Nothing of it but its fields can change later.
+/// A collection to be made. Its model and its way of cutting change later by
+/// reindexing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "handbook", "fields": {"team": "text", "year": "number"}}))]
@@ -71,7 +72,7 @@ pub struct UnusableCollection {
     pub code: String,
 }
 
-/// A collection with what was fixed at its creation.
+/// A collection with its configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct CollectionInfo {
     /// Its name.
@@ -80,10 +81,12 @@ pub struct CollectionInfo {
     pub documents: u64,
     /// How many chunks they have.
     pub chunks: u64,
+    /// The configuration that serves.
+    pub generation: GenerationNo,
     /// The last write that can be seen.
     pub sequence: Sequence,
     /// The metadata fields that a filter may name, with their types.
     pub fields: FieldTypes,
-    /// What was fixed at its creation.
+    /// Its configuration.
     pub settings: CollectionSettings,
 }

@@ -30,6 +30,23 @@ pub struct WaitQuery {
     pub wait: Wait,
 }
 
+/// What may stand behind `?` of a change of one document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ChangeQuery {
+    /// When the write is answered: `durable` as soon as it is on disk (it is
+    /// found within a second), `visible` when queries find it.
+    #[serde(default)]
+    #[param(inline, required = false)]
+    pub wait: Wait,
+    /// The version (`sequence`) that must stand for the change to be made. The
+    /// header `If-Match` with a document's `ETag` says the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(required = false, minimum = 0)]
+    pub if_version: Option<u64>,
+}
+
 /// What may stand behind `?` of a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +104,11 @@ pub struct DocumentInput {
     /// fields with dotted names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Map<String, Value>>,
+    /// The version (`sequence`) that must stand under its id for it to be
+    /// written; 0 where none may. Otherwise it fails with `version_conflict`.
+    /// A document that stands there just so already is `unchanged` either way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_version: Option<u64>,
 }
 
 /// What became of documents that were put.

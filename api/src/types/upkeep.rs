@@ -1,7 +1,7 @@
 //! What is said of the house itself?
 
-use cento_core::CollectionName;
-use cento_index::AuditReport;
+use cento_core::{CollectionName, Sequence};
+use cento_index::{AuditReport, Recovery};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -27,6 +27,37 @@ pub struct Recovered {
     pub cut_bytes: u64,
     /// The projections that were made anew.
     pub remade: Vec<String>,
+    /// Writes of the log that no projection could take.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// Whether the manifest was damaged and taken from its copy.
+    #[serde(default)]
+    pub manifest_healed: bool,
+}
+
+impl From<&Recovery> for Recovered {
+    fn from(recovery: &Recovery) -> Self {
+        let skipped = recovery.skipped.iter().map(|(sequence, why)| Skipped {
+            sequence: *sequence,
+            why: why.clone(),
+        });
+        Self {
+            replayed: recovery.replayed,
+            cut_bytes: recovery.cut_bytes,
+            remade: recovery.remade.iter().map(|&p| p.to_owned()).collect(),
+            skipped: skipped.collect(),
+            manifest_healed: recovery.manifest_healed,
+        }
+    }
+}
+
+/// A write that no projection could take; it stands in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// The write.
+    pub sequence: Sequence,
+    /// Why.
+    pub why: String,
 }
 
 /// A collection whose projections were made anew.

@@ -10,6 +10,7 @@ mod collections;
 mod description;
 mod documents;
 mod hostile;
+mod keeping;
 mod load;
 mod queries;
 mod server;

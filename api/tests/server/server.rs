@@ -38,6 +38,7 @@ impl Server {
         let options = ServiceOptions {
             models: Models::Named(config.allowed_models.clone()),
             query_threads: 2,
+            store: config.store.clone(),
         };
         let service = Service::open(&config.data, options).unwrap();
         let (end, ended) = tokio::sync::oneshot::channel::<()>();

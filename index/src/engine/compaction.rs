@@ -58,13 +58,7 @@ impl Engine {
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             (writer.log.segments(), catalog, writer.log.end().0)
         };
-        let live = live_bytes(&segments, &catalog, last)?;
-        let sealed = (segments.list.iter())
-            .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
-        Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
-            let live = live.get(&number).copied().unwrap_or(0) + HEADER_BYTES;
-            (dead + bytes.saturating_sub(live), all + bytes)
-        }))
+        dead_bytes(&segments, &catalog, last)
     }
 
     /// The same, while nothing else changes which files there are.
@@ -80,7 +74,7 @@ impl Engine {
             (writer.log.segments(), catalog, generations, last)
         };
         let mut report = CompactionReport {
-            bytes_before: length(&segments),
+            bytes_before: segments.bytes(),
             ..CompactionReport::default()
         };
         let live = live_bytes(&segments, &catalog, last)?;
@@ -115,7 +109,7 @@ impl Engine {
             self.rewrite(&segments, &run, &keep, &mut report)?;
         }
         let writer = self.writer()?;
-        report.bytes_after = length(&writer.log.segments());
+        report.bytes_after = writer.log.segments().bytes();
         Ok(report)
     }
 
@@ -157,14 +151,20 @@ impl Engine {
         let former: Vec<u64> = run.iter().map(|segment| segment.entry.number).collect();
         {
             let mut writer = self.writer()?;
-            let Writer { log, serving, .. } = &mut *writer;
-            let state = &serving.projections.state;
+            let Writer {
+                log,
+                serving,
+                building,
+                ..
+            } = &mut *writer;
             log.replace(&former, &entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
-                if let Some(entry) = manifest.generation_mut(serving.number) {
-                    // What gave them may have been dropped.
-                    entry.next_chunk = state.next_chunk;
-                    entry.fields = state.fields.clone();
+                for open in [Some(&*serving), building.as_ref()].into_iter().flatten() {
+                    if let Some(entry) = manifest.generation_mut(open.number) {
+                        // What gave them may have been dropped.
+                        entry.next_chunk = open.projections.state.next_chunk;
+                        entry.fields = open.projections.state.fields.clone();
+                    }
                 }
             })?;
             fault::point("compaction.switched");
@@ -367,6 +367,21 @@ impl SegmentWriter {
     }
 }
 
+/// How much of the closed segments is dead, and how long they are.
+pub(crate) fn dead_bytes(
+    segments: &Segments,
+    catalog: &Catalog,
+    last: Sequence,
+) -> Result<(u64, u64), IndexError> {
+    let live = live_bytes(segments, catalog, last)?;
+    let sealed = (segments.list.iter())
+        .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
+    Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
+        let live = live.get(&number).copied().unwrap_or(0) + HEADER_BYTES;
+        (dead + bytes.saturating_sub(live), all + bytes)
+    }))
+}
+
 /// How many bytes of each segment the newest state of the collection needs.
 /// Writes after `last` are passed over: they go on, into segments not known here.
 fn live_bytes(
@@ -387,12 +402,4 @@ fn live_bytes(
         Ok(())
     })?;
     Ok(live)
-}
-
-fn length(segments: &Segments) -> u64 {
-    let lengths = segments
-        .list
-        .iter()
-        .filter_map(|segment| segment.file.bytes().ok());
-    lengths.sum()
 }

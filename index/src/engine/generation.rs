@@ -1,6 +1,7 @@
 //! What does the writer keep of a generation that follows the log?
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
@@ -12,7 +13,7 @@ use crate::disk::remove_dir;
 use crate::log::{Log, Logged, Segments};
 use crate::log_record::Record;
 use crate::manifest::{GenerationEntry, Manifest};
-use crate::projections::{Projections, Recovery, Stored, generation_dir};
+use crate::projections::{NAMES, Projections, Recovery, Stored, generation_dir};
 use crate::settings::StoreOptions;
 use crate::view::{View, ViewParts};
 use crate::{CollectionSettings, IndexError, fault};
@@ -78,15 +79,30 @@ impl OpenGeneration {
         let dir = generation_dir(collection, entry.folder);
         let mut thrown_away = BTreeSet::new();
         loop {
-            let opened = Self::try_open(&dir, entry, manifest, log, follow, options, recovery);
-            match opened {
-                Err(IndexError::Projection { projection, .. })
-                    if thrown_away.insert(projection) =>
+            let opened = catch_unwind(AssertUnwindSafe(|| {
+                Self::try_open(&dir, entry, manifest, log, follow, options, recovery)
+            }));
+            let broken = match opened {
+                Ok(Err(IndexError::Projection { projection, .. }))
+                    if !thrown_away.contains(projection) =>
                 {
-                    remove_dir(&dir.join(projection))?;
-                    recovery.remade.push(projection);
+                    vec![projection]
                 }
-                opened => return opened,
+                // A library panicked on bytes that it did not write; which of
+                // the three, nobody can tell.
+                Err(_) if thrown_away.len() < NAMES.len() => NAMES.to_vec(),
+                Err(_) => {
+                    return Err(IndexError::Projection {
+                        projection: "generation",
+                        reason: "a library panicked while opening it".to_owned(),
+                    });
+                }
+                Ok(opened) => return opened,
+            };
+            for projection in broken {
+                remove_dir(&dir.join(projection))?;
+                thrown_away.insert(projection);
+                recovery.remade.push(projection);
             }
         }
     }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use cento_core::Sequence;
 use serde::{Deserialize, Serialize};
 
+use super::salvage::DAMAGED;
 use super::{CompactionReport, Engine, Follow, OpenGeneration};
 use crate::disk::remove_dir;
 use crate::log::Position;
@@ -77,11 +78,7 @@ impl Engine {
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
-            if let Some(building) = &writer.building {
-                return Err(IndexError::GenerationBuilding {
-                    number: building.number,
-                });
-            }
+            writer.expect_none_building()?;
             writer.log.roll()?;
             let formers = self.root.update(|manifest| {
                 let mut formers = std::mem::take(&mut manifest.generations);
@@ -105,6 +102,8 @@ impl Engine {
         for former in &formers {
             remove_dir(&self.generation_dir(former.folder))?;
         }
+        // Files that salvaging put aside hold what was deleted too.
+        remove_dir(&self.root.dir().join(DAMAGED))?;
         let compaction = self.compact_alone(0.0)?;
         self.build_anew()?;
         let (held, proven) = self.prove(sequence)?;
@@ -171,7 +170,7 @@ impl Engine {
             }
         };
         let mut proven = Proven::default();
-        let writer = self.writer_in_view()?;
+        let writer = self.published()?;
         let catalog = &writer.serving.projections.catalog;
         let mut deleted_since = HashSet::new();
         let mut dead = Vec::new();

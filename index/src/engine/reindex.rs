@@ -171,7 +171,7 @@ impl Engine {
         let mut found = Vec::new();
         let mut taken = 0;
         for row in rows {
-            if taken >= bytes {
+            if taken >= bytes && !found.is_empty() {
                 break;
             }
             let put = read_put(&segments, &row.document)?;
@@ -268,6 +268,7 @@ impl Engine {
 
     fn switch_now(&self, writer: &mut Writer, generation: GenerationNo) -> Result<(), IndexError> {
         let left_at = writer.serving.projections.applied().sequence;
+        let next_chunk = writer.serving.projections.state.next_chunk;
         let former = writer.serving.number;
         let kept = self.options.former_generations;
         // What it holds is written down first, so that opening is quick.
@@ -287,6 +288,7 @@ impl Engine {
                 } else if entry.number == former {
                     entry.state = GenerationState::Former;
                     entry.left_at = Some(left_at);
+                    entry.next_chunk = next_chunk;
                 }
             }
             let formers = (manifest.generations.iter())
@@ -398,6 +400,16 @@ fn make_ready(
 }
 
 impl Writer {
+    /// Refuses what cannot be done beside the building of a generation.
+    pub(super) fn expect_none_building(&self) -> Result<(), IndexError> {
+        match &self.building {
+            Some(OpenGeneration { number, .. }) => {
+                Err(IndexError::GenerationBuilding { number: *number })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The generation being built, if it is this one.
     fn building(&self, number: GenerationNo) -> Result<&OpenGeneration, IndexError> {
         let building = self.building.as_ref().filter(|open| open.number == number);

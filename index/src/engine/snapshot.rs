@@ -62,11 +62,8 @@ impl Engine {
     pub fn create_snapshot(&self, id: Option<&str>) -> Result<SnapshotInfo, IndexError> {
         let _alone = self.maintenance();
         let (manifest, view) = {
-            let mut writer = self.writer()?;
+            let writer = self.published()?;
             writer.log.roll()?;
-            if !writer.is_published {
-                self.publish(&mut writer)?;
-            }
             let mut manifest = self.root.manifest();
             manifest.segments.retain(|segment| segment.sealed.is_some());
             manifest
@@ -338,7 +335,14 @@ pub(crate) fn snapshots_dir(collection: &Path) -> PathBuf {
 
 /// Removes what a crash left of snapshots half made or half removed.
 pub(crate) fn remove_unfinished(collection: &Path) -> Result<(), IndexError> {
-    for path in disk::list(&snapshots_dir(collection))? {
+    let dir = snapshots_dir(collection);
+    if !dir.is_dir() {
+        return Ok(());
+    }
+    // Whoever renamed one may have been killed before its name was durable: the
+    // former name must not come back to a folder that is half empty.
+    sync_dir(&dir)?;
+    for path in disk::list(&dir)? {
         if path.to_string_lossy().ends_with(NEW) {
             remove_dir(&path)?;
         }

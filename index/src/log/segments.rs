@@ -184,6 +184,15 @@ impl Segments {
         Ok(Self { dir, list })
     }
 
+    /// The length of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let lengths = self
+            .list
+            .iter()
+            .filter_map(|segment| segment.file.bytes().ok());
+        lengths.sum()
+    }
+
     /// The number of the segment in which a record is now.
     pub(crate) fn number_of(&self, place: &Place) -> Result<u64, IndexError> {
         Ok(self.find(place)?.0.entry.number)

@@ -149,7 +149,7 @@ fn with_metadata(
 
 /// The name of a metadata field's column: dots are part of a field's name, and
 /// a backslash keeps tantivy from splitting there.
-fn column_name(name: &str) -> String {
+pub(super) fn column_name(name: &str) -> String {
     let escaped = name.replace('\\', "\\\\").replace('.', "\\.");
     format!("metadata.{escaped}")
 }

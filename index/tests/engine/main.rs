@@ -7,6 +7,8 @@ mod corpus;
 mod filters;
 mod graph;
 mod lifecycle;
+mod limits;
 mod patches;
 mod recovery;
+mod salvage;
 mod writes;

@@ -354,3 +354,37 @@ fn an_audit_notices_what_a_projection_has_lost() {
         .count();
     assert_eq!(lost as u64, report.chunks, "{report:?}");
 }
+
+#[test]
+fn an_audit_notices_words_and_metadata_that_are_not_the_logs() {
+    // Two collections that differ in one word and one value: each with the
+    // other's text projection, as a mistaken copy would leave it.
+    let make = |dir: &Path, word: &str, n: u32| {
+        let (_store, engine) = create(dir);
+        let text = format!("A sentence about {word}.");
+        put(&engine, vec![document("a", &text, &json!({"n": n}))]);
+        put(&engine, vec![document("b", "The same.", &json!({"n": 1}))]);
+        engine.checkpoint().unwrap();
+    };
+    for (word, n) in [("hoses", 1), ("pumps", 2)] {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        make(ours.path(), "pumps", 1);
+        make(theirs.path(), word, n);
+        let text = projections(ours.path()).join("text");
+        let applied = |dir: &Path| -> serde_json::Value {
+            let meta = fs::read(projections(dir).join("text/meta.json")).unwrap();
+            serde_json::from_slice(&meta).unwrap()
+        };
+        let payload = applied(ours.path())["payload"].clone();
+        fs::remove_dir_all(&text).unwrap();
+        copy_dir(&projections(theirs.path()).join("text"), &text);
+        // It claims to have followed our log.
+        let mut meta = applied(ours.path());
+        meta["payload"] = payload;
+        fs::write(text.join("meta.json"), meta.to_string()).unwrap();
+        let (_store, engine) = reopen(ours.path());
+        let report = engine.audit().unwrap();
+        let found: Vec<_> = report.differences.iter().map(|d| &d.what).collect();
+        assert_eq!(found, ["chunk 0 has other words or metadata than the log"]);
+    }
+}
