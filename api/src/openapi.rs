@@ -71,17 +71,22 @@ const WRITING: &[u16] = &[409, 507];
 const WITH_MODEL: &[u16] = &[501, 502];
 
 fn add_problems(operation: &mut Operation) {
-    let is_of_server = operation
-        .tags
-        .as_ref()
-        .is_some_and(|tags| tags.iter().any(|tag| tag == "server"));
-    if is_of_server {
+    let is_of = |wanted: &[&str]| {
+        let tags = operation.tags.iter().flatten();
+        tags.into_iter().any(|tag| wanted.contains(&tag.as_str()))
+    };
+    let keeps = is_of(&["snapshots", "generations"]);
+    if is_of(&["server"]) {
         add(operation, &[400, 403]);
         return;
     }
     add(operation, ALWAYS);
     add(operation, WITH_PATH);
     add(operation, WRITING);
+    if keeps {
+        add(operation, &[422]);
+        add(operation, WITH_MODEL);
+    }
     if operation.request_body.is_some() {
         add(operation, WITH_BODY);
         add(operation, WITH_MODEL);
@@ -116,7 +121,7 @@ fn meaning(status: u16) -> &'static str {
         }
         413 => "The body is too large.",
         415 => "The body is of another type.",
-        422 => "The body is JSON, but not what is asked for.",
+        422 => "The body or the path can be read, but is not what is asked for.",
         429 => "Too much is waiting already; Retry-After says when to come back.",
         501 => "This server was built without neural models.",
         502 => "The model could not be fetched.",

@@ -5,5 +5,6 @@
 mod bad_input;
 mod eval;
 mod everyday;
+mod keeping;
 mod run;
 mod salvage;

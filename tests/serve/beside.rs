@@ -11,7 +11,7 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo/corpus")
 }
 
-fn cento(args: &[&str], extra: &[&str]) -> Output {
+pub(crate) fn cento(args: &[&str], extra: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_cento"))
         .env_remove("CENTO_DATA")
         .env_remove("CENTO_URL")
@@ -23,7 +23,7 @@ fn cento(args: &[&str], extra: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn json(args: &[&str], extra: &[&str]) -> Value {
+pub(crate) fn json(args: &[&str], extra: &[&str]) -> Value {
     let output = cento(args, extra);
     assert!(
         output.status.success(),
