@@ -23,6 +23,9 @@ pub(super) struct Upkeep {
     is_unchecked: bool,
     /// Whether its files are still to be read through.
     is_unread: bool,
+    /// Whether something was written, or it was opened, since it was last
+    /// looked at whether its log is to be compacted.
+    is_uncompacted: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -161,6 +164,33 @@ impl Service {
         stopped.collect()
     }
 
+    /// Compacts every collection written to since the last time, where at least
+    /// this share of the closed part of its log is dead and that part is this
+    /// long. What fails is told to the log.
+    pub fn compact_where_due(&self, dead: f64, bytes: u64) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_uncompacted)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            let compacted = engine.dead_bytes().and_then(|(is_dead, all)| {
+                let is_due = all >= bytes && is_dead as f64 >= dead * all as f64;
+                is_due.then(|| engine.compact(dead)).transpose()
+            });
+            match compacted {
+                Ok(None) => {}
+                Ok(Some(report)) => tracing::info!(
+                    collection = %name,
+                    before = report.bytes_before,
+                    after = report.bytes_after,
+                    "a log was compacted"
+                ),
+                Err(error) => {
+                    tracing::warn!(collection = %name, %error, "a log could not be compacted");
+                }
+            }
+        }
+    }
+
     fn take(&self, mut is_due: impl FnMut(&mut Upkeep) -> bool) -> Vec<CollectionName> {
         let mut upkeep = locked(&self.upkeep);
         let due = upkeep
@@ -197,6 +227,7 @@ impl Service {
                 is_unseen: false,
                 is_unchecked: false,
                 is_unread: true,
+                is_uncompacted: true,
                 stopped: None,
             },
         );
@@ -207,6 +238,7 @@ impl Service {
         if let Some(upkeep) = locked(&self.upkeep).get_mut(name) {
             upkeep.is_unseen = true;
             upkeep.is_unchecked = true;
+            upkeep.is_uncompacted = true;
         }
     }
 
