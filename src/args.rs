@@ -122,6 +122,17 @@ pub(crate) struct EachCollection {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) each: EachCollection,
+
+    /// Save what is whole of a damaged log, put the damaged files aside, and
+    /// say what is lost. Nothing answers for the collection meanwhile.
+    #[arg(long, requires = "collection")]
+    pub(crate) salvage: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
     /// Serve the handbook afterwards, until Ctrl-C.
     #[arg(long)]

@@ -90,7 +90,7 @@ impl Engine {
                 chunks: 0,
                 records: 0,
                 log_bytes: segments.bytes(),
-                dead_bytes: dead_bytes(&segments, catalog)?.0,
+                dead_bytes: dead_bytes(&segments, catalog, view.sequence())?.0,
                 differences: Vec::new(),
             };
             let (standing, last) = standing(&segments, view.generation(), &mut report)?;

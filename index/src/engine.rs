@@ -32,7 +32,7 @@ use crate::manifest::{GenerationState, Manifest, Root};
 use crate::projections::{NAMES, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
-use crate::{CollectionSettings, IndexError};
+use crate::{CollectionSettings, IndexError, fault};
 
 pub use compaction::CompactionReport;
 pub(crate) use compaction::dead_bytes;
@@ -283,6 +283,7 @@ impl Engine {
         self.catalog
             .store(Arc::clone(&writer.serving.projections.catalog));
         self.current.store(view);
+        fault::point("view.published");
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
                 building.erase_unseen()?;
@@ -299,7 +300,13 @@ impl Engine {
     /// Publishes and writes down all that opening would otherwise have to
     /// replay. Nothing depends on it but the time that the next opening takes.
     pub fn checkpoint(&self) -> Result<(), IndexError> {
-        // What a projection has taken and not published would be lost to it.
+        self.writer_at_checkpoint().map(drop)
+    }
+
+    /// The writer, with every write so far written down. Published and written
+    /// down must be the same: a write between would be said to be on the disk
+    /// and be nowhere.
+    fn writer_at_checkpoint(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.published()?;
         writer.guarded(|writer| {
             if let Some(building) = &mut writer.building {
@@ -308,7 +315,8 @@ impl Engine {
                 building.checkpoint()?;
             }
             writer.serving.checkpoint()
-        })
+        })?;
+        Ok(writer)
     }
 
     /// Runs `audit` with writing held up, so that log and projections stand

@@ -7,7 +7,9 @@
 //!
 //! - **Points** at which the process dies, as by `kill -9`. `point` names a
 //!   place between two steps of which a crash might leave only the first; the
-//!   steps on the disk are points as well, named `disk.write` and so on.
+//!   steps on the disk are points as well, named `disk.write` and so on; at
+//!   `log.half_written`, `disk.half_written` and `disk.half_removed` it dies in
+//!   the middle of one.
 //!   `CENTO_FAILPOINT=NAME[:NTH]` dies when it is reached the NTH time (from
 //!   1). `CENTO_FAILPOINT_LOG=FILE` gets a line with the name of each point
 //!   every time that it is reached.

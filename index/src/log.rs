@@ -66,13 +66,9 @@ impl Log {
     pub(crate) fn begin(root: &Root, last: Sequence) -> Result<(), IndexError> {
         let dir = log_dir(root.dir());
         disk::create_dir(&dir)?;
-        let number = root.manifest().next_file;
-        let entry = create_segment(&dir, number, last.next())?.0;
+        let entry = create_segment(&dir, root.take_file(), last.next())?.0;
         fault::point("log.first_segment_created");
-        root.update(|manifest| {
-            manifest.take_file();
-            manifest.segments.push(entry);
-        })
+        root.update(|manifest| manifest.segments.push(entry))
     }
 
     /// Opens the segments that the manifest names. Nothing may be appended
@@ -272,12 +268,11 @@ impl Log {
             last: tail.last,
             bytes: tail.offset,
         };
-        let number = self.root.manifest().next_file;
+        let number = self.root.take_file();
         let closed = Arc::new(tail.segment.sealed(&dir, sealed)?);
         let (entry, file, salt) = create_segment(&dir, number, tail.last.next())?;
         fault::point("log.next_segment_created");
         let updated = self.root.update(|manifest| {
-            manifest.take_file();
             if let Some(open) = manifest.segments.last_mut() {
                 open.sealed = Some(sealed);
             }

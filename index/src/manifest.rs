@@ -348,6 +348,13 @@ impl Root {
         self.held().manifest.clone()
     }
 
+    /// A number for a new file that nobody else is given. It is not written
+    /// down before the next change: a file that no manifest names is removed
+    /// when the collection is opened, and its number may be given out again.
+    pub(crate) fn take_file(&self) -> u64 {
+        self.held().manifest.take_file()
+    }
+
     /// Why nobody knows which manifest is on the disk, if that is so. Nothing may
     /// be acknowledged then: it could be in a log that is not there any more.
     pub(crate) fn failure(&self) -> Option<String> {

@@ -12,7 +12,7 @@ use cento_core::{ChunkNo, ContentHash, GenerationNo, Sequence};
 
 use crate::applied::Applied;
 use crate::catalog::{Catalog, Entry, Pending, Standing, State, Version};
-use crate::log::{Log, Logged, Place, Position, Segments};
+use crate::log::{Logged, Place, Position, Segments};
 use crate::log_record::{Change, Derivation, Layout, Put, Record};
 use crate::manifest::{Epoch, GenerationEntry, Manifest};
 use crate::settings::StoreOptions;
@@ -342,10 +342,13 @@ impl Projections {
         Ok(())
     }
 
-    /// Takes note that nothing more is to be followed up to the log's end: what
-    /// stood there compaction has dropped, or it is for others.
-    pub(crate) fn advance(&mut self, log: &Log) -> Result<(), IndexError> {
-        let (sequence, position) = log.end();
+    /// Takes note that nothing more is to be followed up to where a scan has
+    /// ended: what stood there compaction has dropped, or it is for others.
+    pub(crate) fn advance(
+        &mut self,
+        sequence: Sequence,
+        position: Position,
+    ) -> Result<(), IndexError> {
         let end = Applied {
             epoch: self.epoch,
             sequence,

@@ -119,7 +119,7 @@ impl Text {
 
     /// Throws everything away, to be filled again from the log.
     pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
-        self.writer = None;
+        self.finish_merges()?;
         remove_dir(&self.dir)?;
         *self = Self::try_open(&self.dir, self.arena_bytes)?;
         Ok(())
@@ -181,8 +181,18 @@ impl Text {
         })
     }
 
+    /// Writes down how far it has come, even where that took no change of it,
+    /// and ends the writer's threads.
+    pub(crate) fn checkpoint(&mut self, applied: Applied) -> Result<(), IndexError> {
+        if self.applied() != applied {
+            self.writer()?;
+            self.publish(applied)?;
+        }
+        self.finish_merges()
+    }
+
     /// Ends the writer's threads, waiting for merges under way.
-    pub(crate) fn finish_merges(&mut self) -> Result<(), IndexError> {
+    fn finish_merges(&mut self) -> Result<(), IndexError> {
         match self.writer.take() {
             Some(writer) => writer.wait_merging_threads().map_err(failed),
             None => Ok(()),
@@ -206,6 +216,14 @@ impl Text {
         self.writer
             .as_mut()
             .ok_or_else(|| failed("it has no writer"))
+    }
+}
+
+impl Drop for Text {
+    /// tantivy's threads outlive its writer: one that still merges would write
+    /// and remove files below whoever opens the directory next.
+    fn drop(&mut self) {
+        let _ = self.finish_merges();
     }
 }
 

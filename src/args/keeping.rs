@@ -103,21 +103,6 @@ impl EngineArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct DoctorArgs {
-    /// The collection; all of them if none is named.
-    #[arg(short, long, value_name = "NAME")]
-    pub(crate) collection: Option<String>,
-
-    /// Save first what is whole of a log that is damaged in its middle.
-    ///
-    /// The damaged files are put aside. A document whose newest version was
-    /// lost may show an older one again: restore a snapshot instead if you have
-    /// one. No server may have the directory open.
-    #[arg(long)]
-    pub(crate) salvage: bool,
-}
-
-#[derive(Debug, ClapArgs)]
 pub(crate) struct RebuildArgs {
     /// The collection; all of them if none is named.
     #[arg(short, long, value_name = "NAME")]

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
+use cento_api::Problem;
 use cento_api::types::AuditResult;
 use cento_core::CollectionName;
-use cento_index::SalvageReport;
 use serde_json::json;
 
 use super::Outcome;
@@ -14,17 +14,11 @@ use crate::target::{Place, Target};
 
 pub(crate) fn run(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
     let target = Target::existing(place)?;
+    if args.salvage {
+        return salvage(&target, args, json);
+    }
     let mut audits = Vec::new();
-    let mut salvaged = Vec::new();
-    for name in target.names(args.collection.as_ref())? {
-        if args.salvage
-            && let Some(report) = target.salvage(&name)?
-        {
-            if !json {
-                tell_salvage(&name, &report);
-            }
-            salvaged.push(json!({ "collection": name, "report": report }));
-        }
+    for name in target.names(args.each.collection.as_ref())? {
         target.tell_recovery(&name)?;
         let audit = target.audit(&name)?;
         if !json {
@@ -34,11 +28,7 @@ pub(crate) fn run(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
     }
     let all_well = (audits.iter()).all(|audit| audit.clean && audit.recovered.skipped.is_empty());
     if json {
-        let mut told = json!({ "clean": all_well, "collections": audits });
-        if args.salvage {
-            told["salvaged"] = salvaged.into();
-        }
-        output::json(&told);
+        output::json(&json!({ "clean": all_well, "collections": audits }));
     }
     Ok(if all_well {
         ExitCode::SUCCESS
@@ -47,24 +37,35 @@ pub(crate) fn run(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
     })
 }
 
-fn tell_salvage(name: &CollectionName, report: &SalvageReport) {
+fn salvage(target: &Target, args: &DoctorArgs, json: bool) -> Outcome {
+    let name = args.each.collection.as_deref().unwrap_or_default();
+    let name = CollectionName::new(name).map_err(Problem::from)?;
+    let report = target.salvage(&name)?;
+    if json {
+        output::json(&json!({ "collection": name, "salvaged": report }));
+        return Ok(ExitCode::SUCCESS);
+    }
     output::line(format_args!(
-        "{name}: {} saved; the damaged files are in {}",
-        output::count(report.kept, "record"),
-        report.put_aside.display()
+        "{name}: {} saved",
+        output::count(report.kept, "write")
     ));
     for lost in &report.lost {
         output::line(format_args!(
-            "  lost: {} at byte {}, {}: {}",
-            lost.path.display(),
+            "  lost: {} bytes at byte {} of {}: {}",
+            lost.bytes,
             lost.offset,
-            output::bytes(lost.bytes),
+            lost.path.display(),
             lost.reason
         ));
     }
     for (first, last) in &report.missing {
         output::line(format_args!("  missing: writes {first} to {last}"));
     }
+    output::note(format_args!(
+        "the damaged files are in {}; a document whose newest version is lost shows an older one",
+        report.put_aside.display()
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(audit: &AuditResult) {

@@ -9,7 +9,7 @@ use cento_api::types::{
 use cento_api::{Place as Archive, Problem, archive_name, upload};
 use cento_core::{CollectionName, GenerationNo};
 use cento_index::archive::ArchiveAbout;
-use cento_index::{CompactionReport, PurgeReport, SalvageReport, SnapshotInfo};
+use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
 use cento_ingest::{Estimate, ReindexReport, ReindexStep};
 use serde_json::json;
 
@@ -215,19 +215,6 @@ impl Target {
                     follow.take(event)
                 })?;
                 follow.end(client.base())
-            }
-        }
-    }
-
-    /// Saves what is whole of a damaged log; nothing if it is not damaged. Only
-    /// here: what a damaged collection is to become is its owner's to say.
-    pub(crate) fn salvage(&self, name: &CollectionName) -> Result<Option<SalvageReport>, Problem> {
-        match self {
-            Self::Here(service) => service.salvage(name),
-            Self::There(client) => {
-                let detail = format!("a log is not salvaged through {}", client.base());
-                Err(Problem::new("not_through_a_server", 400, detail)
-                    .with_help("end the server, and name the directory with --data"))
             }
         }
     }

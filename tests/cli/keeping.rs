@@ -179,36 +179,3 @@ fn a_projection_is_made_anew_alone_and_all_is_verified_on_request() {
         assert_eq!(cento(&data, args).code, Some(2), "{args:?}");
     }
 }
-
-#[test]
-fn a_log_that_is_damaged_in_its_middle_is_refused_and_salvaged_on_request() {
-    let (dir, data) = ingested();
-    let more = dir.path().join("more.jsonl");
-    write(
-        dir.path(),
-        "more.jsonl",
-        "{\"id\":\"m\",\"text\":\"One more about a gauge.\"}\n",
-    );
-    cento(&data, &["ingest", more.to_str().unwrap()]).ok();
-    let sound = cento_json(&data, &["doctor", "--salvage"]).json();
-    assert_eq!(sound["salvaged"], json!([]), "{sound}");
-    let log = data.join("collections/default/log");
-    let mut segments: Vec<_> = (std::fs::read_dir(&log).unwrap())
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    segments.sort();
-    let mut bytes = std::fs::read(&segments[0]).unwrap();
-    let pump = bytes.windows(8).position(|w| w == b"hall two").unwrap();
-    bytes[pump] ^= 1;
-    std::fs::write(&segments[0], bytes).unwrap();
-    for args in [&["doctor"][..], &["--verify", "full", "search", "gauge"]] {
-        cento_json(&data, args).failed_with("log_damaged");
-    }
-    let told = cento_json(&data, &["doctor", "--salvage"]).json();
-    assert_eq!(told["clean"], true, "{told}");
-    let report = &told["salvaged"][0]["report"];
-    assert_eq!(report["lost"].as_array().unwrap().len(), 1, "{told}");
-    assert!(Path::new(report["put_aside"].as_str().unwrap()).is_dir());
-    assert_eq!(documents(&data, "default"), ["m"]);
-    cento(&data, &["doctor"]).ok();
-}

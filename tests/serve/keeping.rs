@@ -62,6 +62,7 @@ fn snapshots_generations_and_space_are_kept_through_a_server() {
     assert_eq!(ask(&["purge"])["report"]["held"], json!([]));
     ask(&["rebuild", "--only", "vectors", "-c", "copy"]);
     assert_eq!(ask(&["doctor"])["clean"], true);
-    assert_eq!(refused(&["doctor", "--salvage"]), "not_through_a_server");
+    let salvage = ["doctor", "-c", "default", "--salvage"];
+    assert_eq!(refused(&salvage), "needs_directory");
     assert!(server.terminate());
 }

@@ -21,11 +21,11 @@ pub(super) struct Upkeep {
     is_unseen: bool,
     /// Whether something was written since the last checkpoint.
     is_unchecked: bool,
+    /// Whether its files are still to be read through.
+    is_unread: bool,
     /// Whether something was written, or it was opened, since it was last
     /// looked at whether its log is to be compacted.
     is_uncompacted: bool,
-    /// Whether what opening did not look at has not been read yet.
-    is_unscrubbed: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -77,58 +77,6 @@ impl Service {
         })
     }
 
-    /// Saves what is whole of a log that is damaged in its middle; nothing if it
-    /// is not. Damaged files are put aside, and documents whose newest version
-    /// was lost may show an older one again.
-    ///
-    /// # Errors
-    /// `unknown_collection`; `collection_in_use` if a request is under way that
-    /// does not end soon.
-    pub fn salvage(&self, name: &CollectionName) -> Result<Option<SalvageReport>, Problem> {
-        let audited = self.engine(name).and_then(|engine| Ok(engine.audit()?));
-        match audited {
-            Ok(_) => return Ok(None),
-            Err(problem) if problem.code == "log_damaged" => {}
-            Err(problem) => return Err(problem),
-        }
-        let (engine, report) = self.alone(name, || self.store.salvage(name))?;
-        engine.checkpoint()?;
-        locked(&self.upkeep).remove(name);
-        self.note_opened(name, &engine);
-        Ok(Some(report))
-    }
-
-    /// Reads what opening did not look at, of every collection that was opened
-    /// since the last time, and tells the log what is damaged. `rest` is asked
-    /// after so many bytes whether to go on, and may sleep.
-    pub fn scrub_opened(&self, mut rest: impl FnMut(u64) -> bool) {
-        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unscrubbed)) {
-            let Ok(engine) = self.engine(&name) else {
-                continue;
-            };
-            let mut is_cut_off = false;
-            let scrubbed = engine.scrub(|bytes| {
-                // Whoever wants the collection for himself does not wait.
-                is_cut_off = !rest(bytes) || locked(&self.closed).contains(&name);
-                !is_cut_off
-            });
-            match scrubbed {
-                Ok(report) => {
-                    for path in &report.damaged {
-                        let path = path.display();
-                        tracing::error!(collection = %name, %path, "a file of the text projection is damaged: `cento rebuild --only text` makes it anew");
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(collection = %name, %error, "the log is damaged: restore a copy, or see `cento doctor --salvage`");
-                }
-            }
-            if is_cut_off && let Some(upkeep) = locked(&self.upkeep).get_mut(&name) {
-                upkeep.is_unscrubbed = true;
-            }
-        }
-    }
-
     /// Opens every collection, so that the first query need not. What cannot be
     /// opened is told to the log.
     pub fn warm_up(&self) {
@@ -167,6 +115,51 @@ impl Service {
             let result = engine.checkpoint();
             self.note_state(&name, &engine, result);
         }
+    }
+
+    /// Reads through the files of every collection that was opened since the
+    /// last time, and tells the log which bytes are not what was written. `rest`
+    /// is called with the bytes that were read, may sleep, and ends it by
+    /// returning false.
+    pub fn scrub(&self, rest: &mut dyn FnMut(u64) -> bool) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unread)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            let mut is_cut_off = false;
+            let scrubbed = engine.scrub(|bytes| {
+                // Whoever wants the collection for himself does not wait.
+                is_cut_off = !rest(bytes) || locked(&self.closed).contains(&name);
+                !is_cut_off
+            });
+            if is_cut_off && let Some(upkeep) = locked(&self.upkeep).get_mut(&name) {
+                upkeep.is_unread = true;
+            }
+            match scrubbed {
+                Ok(report) if report.damaged.is_empty() => {
+                    let (segments, bytes) = (report.segments, report.bytes);
+                    tracing::debug!(collection = %name, segments, bytes, "read through");
+                }
+                Ok(report) => {
+                    tracing::error!(collection = %name, files = ?report.damaged, "the text projection is damaged: rebuild it");
+                }
+                Err(error) => {
+                    tracing::error!(collection = %name, %error, "bytes on the disk have changed: go back to a snapshot, or stop the server and salvage");
+                }
+            }
+        }
+    }
+
+    /// Saves what is whole of a collection's damaged log.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `collection_in_use` if a request is under way that
+    /// does not end soon.
+    pub fn salvage(&self, name: &CollectionName) -> Result<SalvageReport, Problem> {
+        let (engine, report) = self.alone(name, || self.store.salvage(name))?;
+        locked(&self.upkeep).remove(name);
+        self.note_opened(name, &engine);
+        Ok(report)
     }
 
     /// Collections that take no writes any more, and why, as of the last
@@ -242,8 +235,8 @@ impl Service {
                 counts,
                 is_unseen: false,
                 is_unchecked: false,
+                is_unread: true,
                 is_uncompacted: true,
-                is_unscrubbed: true,
                 stopped: None,
             },
         );

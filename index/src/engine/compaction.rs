@@ -53,31 +53,31 @@ impl Engine {
 
     /// How much of the closed part of the log is dead, and how long it is.
     pub fn dead_bytes(&self) -> Result<(u64, u64), IndexError> {
-        let (segments, catalog) = {
+        let (segments, catalog, last) = {
             let writer = self.writer()?;
             let catalog = Arc::clone(&writer.serving.projections.catalog);
-            (writer.log.segments(), catalog)
+            (writer.log.segments(), catalog, writer.log.end().0)
         };
-        dead_bytes(&segments, &catalog)
+        dead_bytes(&segments, &catalog, last)
     }
 
     /// The same, while nothing else changes which files there are.
     pub(super) fn compact_alone(&self, dead: f64) -> Result<CompactionReport, IndexError> {
-        // Every projection must have followed what is about to be dropped, on
-        // the disk: it could not be brought forward over the gap.
-        self.checkpoint()?;
-        let (segments, catalog, generations) = {
-            let writer = self.writer()?;
+        let (segments, catalog, generations, last) = {
+            // Every projection must have followed what is about to be dropped, on
+            // the disk: it could not be brought forward over the gap.
+            let writer = self.writer_at_checkpoint()?;
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             let entries = self.root.manifest().generations;
             let generations: Vec<_> = entries.iter().map(|entry| entry.number).collect();
-            (writer.log.segments(), catalog, generations)
+            let last = writer.log.end().0;
+            (writer.log.segments(), catalog, generations, last)
         };
         let mut report = CompactionReport {
             bytes_before: segments.bytes(),
             ..CompactionReport::default()
         };
-        let live = live_bytes(&segments, &catalog)?;
+        let live = live_bytes(&segments, &catalog, last)?;
         let is_victim = |segment: &Arc<Segment>| {
             segment.entry.sealed.is_some_and(|sealed| {
                 let live = live.get(&segment.entry.number).copied().unwrap_or(0);
@@ -159,12 +159,10 @@ impl Engine {
             } = &mut *writer;
             log.replace(&former, &entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
-                for open in [Some(&*serving), building.as_ref()].into_iter().flatten() {
-                    if let Some(entry) = manifest.generation_mut(open.number) {
-                        // What gave them may have been dropped.
-                        entry.next_chunk = open.projections.state.next_chunk;
-                        entry.fields = open.projections.state.fields.clone();
-                    }
+                // What gave them may have been dropped.
+                serving.note_in(manifest);
+                if let Some(building) = building {
+                    building.note_in(manifest);
                 }
             })?;
             fault::point("compaction.switched");
@@ -259,10 +257,7 @@ impl Output<'_> {
 
     fn open(&mut self) -> Result<&mut SegmentWriter, IndexError> {
         if self.writer.is_none() {
-            let number = self
-                .engine
-                .root
-                .update(crate::manifest::Manifest::take_file)?;
+            let number = self.engine.root.take_file();
             self.writer = Some(SegmentWriter::begin(self.dir, number, self.next)?);
         }
         self.writer.as_mut().ok_or(IndexError::WriterStopped {
@@ -371,8 +366,12 @@ impl SegmentWriter {
 }
 
 /// How much of the closed segments is dead, and how long they are.
-pub(crate) fn dead_bytes(segments: &Segments, catalog: &Catalog) -> Result<(u64, u64), IndexError> {
-    let live = live_bytes(segments, catalog)?;
+pub(crate) fn dead_bytes(
+    segments: &Segments,
+    catalog: &Catalog,
+    last: Sequence,
+) -> Result<(u64, u64), IndexError> {
+    let live = live_bytes(segments, catalog, last)?;
     let sealed = (segments.list.iter())
         .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
     Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
@@ -382,14 +381,19 @@ pub(crate) fn dead_bytes(segments: &Segments, catalog: &Catalog) -> Result<(u64,
 }
 
 /// How many bytes of each segment the newest state of the collection needs.
-fn live_bytes(segments: &Segments, catalog: &Catalog) -> Result<HashMap<u64, u64>, IndexError> {
+/// Writes after `last` are passed over: they go on, into segments not known here.
+fn live_bytes(
+    segments: &Segments,
+    catalog: &Catalog,
+    last: Sequence,
+) -> Result<HashMap<u64, u64>, IndexError> {
     let mut live = HashMap::new();
     catalog.for_each_version(|_, version| {
         let mut places = vec![version.document];
         if version.derived.sequence != version.document.sequence {
             places.push(version.derived);
         }
-        for place in places {
+        for place in places.into_iter().filter(|place| place.sequence <= last) {
             // Four bytes of length stand before each record.
             *live.entry(segments.number_of(&place)?).or_default() += place.bytes + 4;
         }

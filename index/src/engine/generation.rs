@@ -16,7 +16,7 @@ use crate::manifest::{GenerationEntry, Manifest};
 use crate::projections::{NAMES, Projections, Recovery, Stored, generation_dir};
 use crate::settings::StoreOptions;
 use crate::view::{View, ViewParts};
-use crate::{CollectionSettings, IndexError};
+use crate::{CollectionSettings, IndexError, fault};
 
 /// A generation that is open: its projections, and what follows from them.
 pub(crate) struct OpenGeneration {
@@ -41,13 +41,18 @@ fn follow_log(
     let mut mended = Recovery::default();
     let visit = |logged: Logged<'_>| projections.replay(&logged, &segments, &mut mended);
     match follow {
-        Follow::Recover => mended.cut_bytes = log.recover(from, acknowledged, visit)?,
+        Follow::Recover => {
+            mended.cut_bytes = log.recover(from, acknowledged, visit)?;
+            let (last, end) = log.end();
+            projections.advance(last, end)?;
+        }
         Follow::Scan => {
             let start = segments.start_after(from.sequence, from.position);
-            segments.scan(start, visit)?;
+            let end = segments.scan(start, visit)?;
+            // Not the log's end: it may have grown since.
+            projections.advance(end.last.unwrap_or(from.sequence), end.position)?;
         }
     }
-    projections.advance(log)?;
     Ok(mended)
 }
 
@@ -141,6 +146,17 @@ impl OpenGeneration {
         Ok(())
     }
 
+    /// Notes in the manifest what the log may not tell any more once compaction
+    /// has dropped what does not stand: the types of fields, and the numbers
+    /// that chunks have had, of which the other projections may still hold rows.
+    pub(crate) fn note_in(&self, manifest: &mut Manifest) {
+        if let Some(entry) = manifest.generation_mut(self.number) {
+            let state = &self.projections.state;
+            entry.next_chunk = state.next_chunk;
+            entry.fields = state.fields.clone();
+        }
+    }
+
     /// Enters a record that is on the disk.
     pub(crate) fn apply(
         &mut self,
@@ -220,7 +236,11 @@ impl OpenGeneration {
     pub(crate) fn checkpoint(&mut self) -> Result<(), IndexError> {
         let applied = self.projections.applied();
         self.projections.vectors.checkpoint(applied, &self.live)?;
-        self.projections.text.finish_merges()?;
-        self.projections.catalog.flush()
+        fault::point("checkpoint.vectors_saved");
+        self.projections.text.checkpoint(applied)?;
+        fault::point("checkpoint.merges_ended");
+        self.projections.catalog.flush()?;
+        fault::point("checkpoint.catalog_flushed");
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 //! generations, and builds the projections anew in a folder of their own. Then
 //! every frame, term and row is read to prove it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cento_core::Sequence;
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::salvage::DAMAGED;
 use super::{CompactionReport, Engine, Follow, OpenGeneration};
 use crate::disk::remove_dir;
+use crate::log::Position;
 use crate::log::segments::Segments;
-use crate::log::{Logged, Position};
 use crate::log_record::{Change, Record};
 use crate::manifest::{GenerationState, Manifest};
 use crate::projections::Recovery;
@@ -74,17 +75,6 @@ impl Engine {
     /// # Errors
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
-        // Before a snapshot is deleted: what is refused has changed nothing.
-        self.writer()?.expect_none_building()?;
-        let deleted_snapshots = if snapshots {
-            let all = self.snapshots()?;
-            for info in &all {
-                self.delete_snapshot(&info.id)?;
-            }
-            all.into_iter().map(|info| info.id).collect()
-        } else {
-            Vec::new()
-        };
         let _alone = self.maintenance();
         let (sequence, formers) = {
             let writer = self.writer()?;
@@ -98,6 +88,15 @@ impl Engine {
                 formers
             })?;
             (writer.log.end().0, formers)
+        };
+        let deleted_snapshots = if snapshots {
+            let all = self.snapshots()?;
+            for info in &all {
+                self.delete_snapshot_alone(&info.id)?;
+            }
+            all.into_iter().map(|info| info.id).collect()
+        } else {
+            Vec::new()
         };
         fault::point("purge.formers_dropped");
         for former in &formers {
@@ -173,28 +172,35 @@ impl Engine {
         let mut proven = Proven::default();
         let writer = self.published()?;
         let catalog = &writer.serving.projections.catalog;
-        let mut dead = 0;
-        let visit = |logged: Logged<'_>, dead: &mut u64| {
-            if let Some((record, _)) = Record::decode(logged.bytes) {
-                let newest = catalog.newest_put(record.id())?;
-                let stands = match &record.change {
-                    Change::Put(_) => newest == Some(record.sequence),
-                    Change::Derive(derive) => newest == Some(derive.of),
-                    Change::Delete(_) => false,
-                };
-                // A put that was replaced after the purge began is no leftover.
-                let is_newer = newest.is_some_and(|newest| newest > sequence);
-                *dead += u64::from(!stands && !is_newer && record.sequence <= sequence);
-            }
-            Ok(())
+        let mut deleted_since = HashSet::new();
+        let mut dead = Vec::new();
+        let is_dead = |record: &Record| -> Result<bool, IndexError> {
+            let newest = catalog.newest_put(record.id())?;
+            let stands = match &record.change {
+                Change::Put(_) => newest == Some(record.sequence),
+                Change::Derive(derive) => newest == Some(derive.of),
+                Change::Delete(_) => false,
+            };
+            // A put that was replaced after the purge began is no leftover.
+            let is_newer = newest.is_some_and(|newest| newest > sequence);
+            Ok(!stands && !is_newer && record.sequence <= sequence)
         };
         let start = |segments: &Segments| segments.start_after(Sequence(0), Position::default());
         let segments = writer.log.segments();
         segments.scan(start(&segments), |logged| {
             proven.records += 1;
-            visit(logged, &mut dead)
+            if let Some((record, _)) = Record::decode(logged.bytes) {
+                if is_dead(&record)? {
+                    dead.push(record.id().clone());
+                } else if let Change::Delete(id) = record.change {
+                    deleted_since.insert(id);
+                }
+            }
+            Ok(())
         })?;
-        note("log".to_owned(), dead);
+        // Neither is one that was deleted since.
+        dead.retain(|id| !deleted_since.contains(id));
+        note("log".to_owned(), dead.len() as u64);
         let view = self.view();
         let (terms, deleted) = view.text_view().proof()?;
         proven.terms = terms;
@@ -215,7 +221,13 @@ impl Engine {
             let kept = Manifest::read_in(&dir)?;
             let segments = Segments::open(&dir, &kept)?;
             let mut dead = 0;
-            segments.scan(start(&segments), |logged| visit(logged, &mut dead))?;
+            segments.scan(start(&segments), |logged| {
+                if let Some((record, _)) = Record::decode(logged.bytes) {
+                    let is_dead = is_dead(&record)? && !deleted_since.contains(record.id());
+                    dead += u64::from(is_dead);
+                }
+                Ok(())
+            })?;
             note(format!("snapshot {}", info.id), dead);
         }
         Ok((held, proven))

@@ -69,11 +69,7 @@ impl Engine {
             manifest
                 .generations
                 .retain(|entry| entry.number == writer.serving.number);
-            for entry in &mut manifest.generations {
-                let state = &writer.serving.projections.state;
-                entry.next_chunk = state.next_chunk;
-                entry.fields = state.fields.clone();
-            }
+            writer.serving.note_in(&mut manifest);
             (manifest, self.view())
         };
         fault::point("snapshot.rolled");
@@ -159,6 +155,11 @@ impl Engine {
     /// [`IndexError::UnknownSnapshot`].
     pub fn delete_snapshot(&self, id: &str) -> Result<(), IndexError> {
         let _alone = self.maintenance();
+        self.delete_snapshot_alone(id)
+    }
+
+    /// The same, while nothing else changes which files there are.
+    pub(super) fn delete_snapshot_alone(&self, id: &str) -> Result<(), IndexError> {
         let dir = self.snapshot_path(id)?;
         // Renamed first: a crash leaves it whole, or for the next opening.
         let doomed = self.snapshots_dir().join(format!("{id}{NEW}"));
@@ -247,7 +248,8 @@ impl Engine {
             manifest.segments.clone_from(&restored.segments);
             manifest.generations = vec![entry.clone()];
             manifest.next_generation = manifest.next_generation.max(restored.next_generation);
-            manifest.forgotten = manifest.forgotten.max(restored.forgotten);
+            // What was forgotten of another epoch no projection of this one lacks.
+            manifest.forgotten = restored.forgotten;
         })?;
         fault::point("restore.switched");
         let manifest = self.root.manifest();
@@ -261,9 +263,10 @@ impl Engine {
         writer.log = Arc::new(log);
         writer.guarded(|writer| writer.serving.follow(&writer.log, &Follow::Recover))?;
         self.publish(&mut writer)?;
-        drop(writer);
-        // What is left here goes when the collection is opened again.
+        // What is left here goes when the collection is opened again. The writer
+        // is held, so that no segment is new and not in this manifest.
         let _ = super::remove_leftovers(self.root.dir(), &manifest);
+        drop(writer);
         Ok(info)
     }
 

@@ -31,7 +31,7 @@ pub(crate) fn write(
     _: &Path,
     bytes: &[u8],
     _offset: u64,
-    act: impl FnOnce(&[u8]) -> io::Result<()>,
+    mut act: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     act(bytes)
 }

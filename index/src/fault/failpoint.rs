@@ -87,28 +87,46 @@ pub(super) fn add_line(mut log: &File, mut line: String) {
 
 /// Does what is to be done at a point.
 pub(super) fn reached(name: &'static str) {
-    let points = &*POINTS;
-    if !points.is_awake.load(Ordering::Relaxed) {
-        return;
-    }
-    if let Some(log) = &points.log {
-        add_line(log, name.to_owned());
-    }
-    let armed = points.armed.read().unwrap_or_else(PoisonError::into_inner);
-    let due: Vec<Action> = armed
-        .iter()
-        .filter(|armed| armed.name == name)
-        .filter(|armed| armed.reached.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth)
-        .map(|armed| armed.action.clone())
-        .collect();
-    // What a test runs may arm or disarm points itself.
-    drop(armed);
-    for action in due {
+    for action in due(name) {
         match action {
             Action::Die => die(),
             Action::Run(run) => run(),
         }
     }
+}
+
+/// A point in the middle of a step: does half of it first if the process dies
+/// there, and nothing otherwise.
+pub(super) fn reached_halfway(name: &'static str, half: impl FnOnce()) {
+    let due = due(name);
+    if due.iter().any(|action| matches!(action, Action::Die)) {
+        half();
+        die();
+    }
+    for action in due {
+        if let Action::Run(run) = action {
+            run();
+        }
+    }
+}
+
+/// What is to be done at a point that is reached.
+fn due(name: &'static str) -> Vec<Action> {
+    let points = &*POINTS;
+    if !points.is_awake.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
+    if let Some(log) = &points.log {
+        add_line(log, name.to_owned());
+    }
+    let armed = points.armed.read().unwrap_or_else(PoisonError::into_inner);
+    // Not done here: what a test runs may arm or disarm points itself.
+    armed
+        .iter()
+        .filter(|armed| armed.name == name)
+        .filter(|armed| armed.reached.fetch_add(1, Ordering::SeqCst) + 1 == armed.nth)
+        .map(|armed| armed.action.clone())
+        .collect()
 }
 
 /// Does something when a point is reached the `nth` time from now on (from 1).

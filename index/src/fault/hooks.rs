@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::Step;
+use super::failpoint::reached_halfway;
 use super::injection;
 use super::journal;
 use super::op::Op;
@@ -39,11 +40,26 @@ impl Identity {
 /// Takes a step on the disk.
 pub(crate) fn step<T>(step: Step<'_>, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     step.op().reached();
+    if let Step::RemoveDir(dir) = step {
+        reached_halfway("disk.half_removed", || remove_half(dir));
+    }
     let (path, other) = step.paths();
     journal::around(step, || {
         injection::check(step.op(), path, other)?;
         act()
     })
+}
+
+/// Removes every second file below a directory: nobody promises an order.
+fn remove_half(dir: &Path) {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for (number, entry) in entries.enumerate() {
+        if entry.path().is_dir() {
+            remove_half(&entry.path());
+        } else if number % 2 == 0 {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Fails where the step would fail, without taking it.
@@ -57,9 +73,13 @@ pub(crate) fn write(
     path: &Path,
     bytes: &[u8],
     offset: u64,
-    act: impl FnOnce(&[u8]) -> io::Result<()>,
+    mut act: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     Op::Write.reached();
+    // The log's own name: half a commit is what opening is most about.
+    let is_log = path.extension().is_some_and(|ending| ending == "log");
+    let halfway = ["disk.half_written", "log.half_written"][usize::from(is_log)];
+    reached_halfway(halfway, || drop(act(&bytes[..bytes.len() / 2])));
     let Err(error) = injection::check(Op::Write, path, None) else {
         return journal::around_write(file, path, bytes, offset, act);
     };

@@ -191,6 +191,7 @@ fn the_process_dies_at_the_point_and_time_named_and_not_before() {
         ("tests.begun:2", &["1"]),
         ("tests.written:2", &["1", "2"]),
         ("disk.rename", &["1.tmp"]),
+        ("disk.half_written:2", &["1", "2.tmp"]),
         ("disk.rename:2", &["1", "2.tmp"]),
         ("disk.syncdir:2", &["1", "2"]),
     ] {
@@ -210,6 +211,7 @@ fn the_log_of_points_names_each_as_often_as_it_was_reached() {
         "tests.begun",
         "disk.create",
         "disk.write",
+        "disk.half_written",
         "disk.sync",
         "disk.rename",
         "disk.syncdir",

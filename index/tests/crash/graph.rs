@@ -1,0 +1,1 @@
+//! Is a graph of vectors that was half saved made anew?
