@@ -12,7 +12,7 @@ fn a_damaged_log_is_named_by_doctor_and_salvaged_on_request() {
         write(
             dir.path(),
             &format!("in/{i}.md"),
-            &format!("# Page {i}\n\nThe pump of page {i} is green.\n"),
+            format!("# Page {i}\n\nThe pump of page {i} is green.\n"),
         );
         // A commit each, so that one can be lost without the others.
         let page = dir.path().join(format!("in/{i}.md"));
