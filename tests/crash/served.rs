@@ -22,7 +22,7 @@ pub(crate) fn command(data: &Path, death: Option<&Death>, log: Option<&Path>) ->
         command.env_remove(variable);
     }
     // Small segments, so that there are many.
-    command.env("CENTO_TEST_SEGMENT_BYTES", "20000");
+    command.env("CENTO_TEST_SEGMENT_BYTES", "8000");
     if let Some(Death::At(point, nth)) = death {
         command.env("CENTO_FAILPOINT", format!("{point}:{nth}"));
     }

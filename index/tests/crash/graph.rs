@@ -48,6 +48,10 @@ fn open(data: &std::path::Path) -> (Store, std::sync::Arc<Engine>) {
 
 #[test]
 fn a_graph_whose_saving_was_cut_off_is_made_anew() {
+    if crate::setting("CENTO_CRASH_ROUNDS").is_none() {
+        println!("SKIPPED: a graph takes a minute; set CENTO_CRASH_ROUNDS");
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     {
@@ -61,7 +65,6 @@ fn a_graph_whose_saving_was_cut_off_is_made_anew() {
             );
         }
         // Not written down: the child does it, and dies.
-        engine.refresh().unwrap();
     }
     let life = Life {
         data: data.clone(),

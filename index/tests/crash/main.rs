@@ -99,6 +99,8 @@ fn chores_to(point: &str) -> &'static [Chore] {
 /// How often a point is passed at most before the process dies at it.
 fn times(point: &str, random: &mut Random) -> u64 {
     let most = match point.split('.').next().unwrap_or_default() {
+        // Rarer than writing.
+        "disk" if ["disk.link", "disk.mkdir", "disk.half_removed"].contains(&point) => 3,
         "disk" => 100,
         "commit" | "projection" | "log" if point.contains("segment") => 4,
         "commit" | "projection" | "log" => 40,
