@@ -78,7 +78,7 @@ pub(crate) enum Command {
     /// asked. Ends in order at SIGTERM or Ctrl-C.
     Serve(ServeArgs),
     /// Compare the catalog, text and vectors with the log, document by document.
-    Doctor(EachCollection),
+    Doctor(DoctorArgs),
     /// Make the catalog, text and vectors anew from the log.
     Rebuild(RebuildArgs),
     /// Keep moments of a collection, go back to them, and carry them elsewhere.
@@ -119,6 +119,17 @@ pub(crate) struct EachCollection {
     /// The collection; all of them if none is named.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) collection: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) each: EachCollection,
+
+    /// Save what is whole of a damaged log, put the damaged files aside, and
+    /// say what is lost. Nothing answers for the collection meanwhile.
+    #[arg(long, requires = "collection")]
+    pub(crate) salvage: bool,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -14,7 +14,7 @@ use cento_api::types::{
 };
 use cento_api::{Problem, Service, ServiceOptions};
 use cento_core::{CollectionName, DocumentId};
-use cento_index::{IndexError, Projection, Store, StoreOptions};
+use cento_index::{IndexError, Projection, SalvageReport, Store, StoreOptions};
 use cento_retrieve::{ContextResponse, SearchResponse, Tokenizer};
 use serde_json::{Value, json};
 
@@ -259,6 +259,18 @@ impl Target {
         match self {
             Self::Here(service) => service.audit(name),
             Self::There(client) => client.post(&path(name, "/audit"), &json!({})),
+        }
+    }
+
+    /// Saves what is whole of a collection's damaged log.
+    pub(crate) fn salvage(&self, name: &CollectionName) -> Result<SalvageReport, Problem> {
+        match self {
+            Self::Here(service) => service.salvage(name),
+            Self::There(_) => {
+                let detail = "a log is salvaged where it lies, with nobody else at it";
+                Err(Problem::new("needs_directory", 409, detail)
+                    .with_help("stop the server, and run this with --data"))
+            }
         }
     }
 

@@ -134,7 +134,7 @@ impl From<&IndexError> for Problem {
             E::Format { .. } => new("unknown_format", 500)
                 .with_help("it may have been written by a newer version of cento"),
             E::LogDamaged { .. } => new("log_damaged", 500).with_help(
-                "bytes on the disk have changed; restore the data directory from a copy",
+                "bytes on the disk have changed; go back to a snapshot or a copy, or save what is whole: `cento doctor --collection NAME --salvage`",
             ),
             E::Projection { .. } => new("projection_failed", 500)
                 .with_help("nothing is lost: `cento rebuild` makes it anew from the log"),

@@ -55,7 +55,7 @@ enum Payload {
 enum Need {
     Nothing,
     Writing {
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         condition: Condition,
         replaces: bool,
     },
@@ -100,7 +100,7 @@ pub(crate) fn make(
             } else {
                 let prepared = prepare(document, &place, chunking);
                 prepared.map(|prepared| Need::Writing {
-                    prepared,
+                    prepared: Box::new(prepared),
                     condition,
                     replaces: known.is_some(),
                 })
@@ -118,7 +118,7 @@ pub(crate) fn make(
                 replaces,
             }) => {
                 batch.places.push((place, replaces));
-                prepared.push((document, condition));
+                prepared.push((*document, condition));
             }
             Err(problem) => batch.failures.push(problem.at(place.to_string())),
         }

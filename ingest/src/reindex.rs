@@ -357,3 +357,26 @@ pub(crate) fn cut(document: Document, chunking: Chunking) -> (Prepared, Option<F
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cento_core::{ContentHash, DocumentId, Metadata, TextKind};
+
+    #[test]
+    fn a_document_that_cannot_be_cut_is_one_chunk_and_told() {
+        let document = Document {
+            id: DocumentId::new("blank").expect("an id"),
+            title: String::new(),
+            source: None,
+            metadata: Metadata::default(),
+            content_hash: ContentHash::of([b"x".as_slice()]),
+            text: " \n\t".to_owned(),
+            kind: TextKind::Plain,
+        };
+        let (prepared, failure) = cut(document, Chunking::default());
+        assert_eq!(prepared.chunks.len(), 1);
+        assert_eq!(prepared.chunks[0].span.end, 3);
+        assert_eq!(failure.expect("told").place, "blank");
+    }
+}

@@ -2,18 +2,23 @@
 
 use std::process::ExitCode;
 
+use cento_api::Problem;
 use cento_api::types::AuditResult;
+use cento_core::CollectionName;
 use serde_json::json;
 
 use super::Outcome;
-use crate::args::EachCollection;
+use crate::args::DoctorArgs;
 use crate::output;
 use crate::target::{Place, Target};
 
-pub(crate) fn run(place: &Place, args: &EachCollection, json: bool) -> Outcome {
+pub(crate) fn run(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
     let target = Target::existing(place)?;
+    if args.salvage {
+        return salvage(&target, args, json);
+    }
     let mut audits = Vec::new();
-    for name in target.names(args.collection.as_ref())? {
+    for name in target.names(args.each.collection.as_ref())? {
         target.tell_recovery(&name)?;
         let audit = target.audit(&name)?;
         if !json {
@@ -30,6 +35,37 @@ pub(crate) fn run(place: &Place, args: &EachCollection, json: bool) -> Outcome {
     } else {
         output::not_all_well()
     })
+}
+
+fn salvage(target: &Target, args: &DoctorArgs, json: bool) -> Outcome {
+    let name = args.each.collection.as_deref().unwrap_or_default();
+    let name = CollectionName::new(name).map_err(Problem::from)?;
+    let report = target.salvage(&name)?;
+    if json {
+        output::json(&json!({ "collection": name, "salvaged": report }));
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::line(format_args!(
+        "{name}: {} saved",
+        output::count(report.kept, "write")
+    ));
+    for lost in &report.lost {
+        output::line(format_args!(
+            "  lost: {} bytes at byte {} of {}: {}",
+            lost.bytes,
+            lost.offset,
+            lost.path.display(),
+            lost.reason
+        ));
+    }
+    for (first, last) in &report.missing {
+        output::line(format_args!("  missing: writes {first} to {last}"));
+    }
+    output::note(format_args!(
+        "the damaged files are in {}; a document whose newest version is lost shows an older one",
+        report.put_aside.display()
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn tell(audit: &AuditResult) {

@@ -7,3 +7,4 @@ mod eval;
 mod everyday;
 mod keeping;
 mod run;
+mod salvage;

@@ -88,6 +88,15 @@ fn help(problem: &Problem) -> &str {
         "projection_failed" => {
             "nothing is lost: POST /v1/collections/{name}/rebuild makes it anew from the log"
         }
+        "unknown_snapshot" => "GET /v1/collections/{name}/snapshots lists the snapshots",
+        "unknown_generation" => "GET /v1/collections/{name}/generations lists the generations",
+        "generation_building" => {
+            "POST /v1/collections/{name}/reindex with the same settings goes on with it; DELETE /v1/collections/{name}/generations/{number} gives it up"
+        }
+        "nothing_to_change" => "name another embedder or chunking, or set force",
+        "model_mismatch" | "chunking_mismatch" => {
+            "POST /v1/collections/{name}/reindex (`cento reindex`) makes the collection anew"
+        }
         "writer_stopped" => "mend the cause on the server and start it again; opening recovers",
         _ => &problem.help,
     }

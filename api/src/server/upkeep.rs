@@ -3,7 +3,8 @@
 //! One thread makes writes visible, twice a second where there are any, and
 //! writes down now and then what the next opening would have to replay. First of
 //! all it opens the collections, so that the first query need not wait. Another
-//! one gives space back where much of a log is dead, which may take long.
+//! one reads through files that nobody reads, and a third gives space back where
+//! much of a log is dead; both may take long.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -15,6 +16,12 @@ use crate::state::{AppState, Phase};
 
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
+/// How often it is looked whether a collection's files are to be read through.
+const SCRUB_EVERY: Duration = Duration::from_secs(10);
+/// So much is read at once, and then the disk is left to others for a while:
+/// about 40 MB a second at most.
+const SCRUB_BYTES: u64 = 4 << 20;
+const SCRUB_REST: Duration = Duration::from_millis(100);
 /// How long their end is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -66,6 +73,21 @@ impl Upkeep {
                 }
             }
         })?];
+        let reading = Arc::clone(app);
+        threads.push(Beside::begin("scrub", move |ended| {
+            // Collections are opened when they are asked for.
+            while wait(ended, SCRUB_EVERY) {
+                let mut unslept = 0;
+                reading.service.scrub(&mut |bytes| {
+                    unslept += bytes;
+                    if unslept < SCRUB_BYTES {
+                        return true;
+                    }
+                    unslept = 0;
+                    wait(ended, SCRUB_REST)
+                });
+            }
+        })?);
         if let Some(dead) = app.config.compact_at {
             let app = Arc::clone(app);
             threads.push(Beside::begin("compaction", move |ended| {

@@ -72,7 +72,7 @@ impl Service {
     pub fn estimate(&self, name: &CollectionName, asked: &Reindex) -> Result<Estimate, Problem> {
         let engine = self.engine(name)?;
         let (model, chunking) = wanted(&engine, asked)?;
-        let embedder = self.embedders.for_new(Some(&model))?;
+        let embedder = (self.embedders).for_changed(asked.embedder.as_deref(), &model)?;
         Ok(estimate(&engine, &*embedder, chunking)?)
     }
 
@@ -118,9 +118,10 @@ impl Service {
     ) -> Result<Change, Problem> {
         let engine = self.engine(name)?;
         let (model, chunking) = wanted(&engine, asked)?;
+        let embedder = (self.embedders).for_changed(asked.embedder.as_deref(), &model)?;
         Ok(Change {
             name: name.clone(),
-            embedder: self.embedders.for_new(Some(&model))?,
+            embedder,
             engine,
             to: To::Settings {
                 chunking,
@@ -185,8 +186,9 @@ impl Service {
     }
 }
 
-/// The model and the chunking that are wanted: what is not said is as in the
-/// half-built generation, which is gone on with, or else as it is.
+/// The model that the collection has, and the chunking that is wanted: what is
+/// not said is as in the half-built generation, which is gone on with, or else
+/// as it is.
 fn wanted(engine: &Engine, asked: &Reindex) -> Result<(String, Chunking), Problem> {
     let generations = engine.generations()?;
     let building = (generations.into_iter()).find(|info| info.state == GenerationState::Building);
@@ -196,8 +198,6 @@ fn wanted(engine: &Engine, asked: &Reindex) -> Result<(String, Chunking), Proble
     };
     // A chunker that is not in this program is followed by the usual one.
     let as_it_is = || Chunking::of_fingerprint(&base.chunking).unwrap_or_default();
-    Ok((
-        asked.embedder.clone().unwrap_or_else(|| base.model.clone()),
-        asked.chunking.unwrap_or_else(as_it_is),
-    ))
+    let chunking = asked.chunking.unwrap_or_else(as_it_is);
+    Ok((base.model, chunking))
 }

@@ -71,6 +71,19 @@ impl Embedders {
         self.open(model)
     }
 
+    /// The embedder for a collection that is made anew: of a model that is
+    /// offered, or of the one that it has.
+    pub(super) fn for_changed(
+        &self,
+        named: Option<&str>,
+        model: &str,
+    ) -> Result<Arc<dyn Embedder>, Problem> {
+        match named {
+            Some(named) if named != model => self.for_new(Some(named)),
+            _ => self.open(model),
+        }
+    }
+
     /// The embedder that made a collection's vectors.
     ///
     /// # Errors

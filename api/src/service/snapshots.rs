@@ -8,7 +8,7 @@ use cento_core::CollectionName;
 use cento_index::archive::{self, ArchiveAbout, ArchiveSummary};
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
 
-use super::{Service, locked};
+use super::Service;
 use crate::Problem;
 use crate::types::{CollectionInfo, NewSnapshot, Purge, SnapshotList};
 
@@ -156,36 +156,6 @@ impl Service {
         let report = self.engine(name)?.purge(what.snapshots)?;
         self.note_written(name);
         Ok(report)
-    }
-
-    /// Compacts every collection that was opened, where at least this share of
-    /// the closed part of its log is dead and that part is this long. What
-    /// fails is told to the log.
-    pub fn compact_where_due(&self, dead: f64, bytes: u64) {
-        let names: Vec<CollectionName> = locked(&self.upkeep).keys().cloned().collect();
-        for name in names {
-            let Ok(engine) = self.engine(&name) else {
-                continue;
-            };
-            let compacted = engine.dead_bytes().and_then(|(is_dead, all)| {
-                let is_due = all >= bytes && is_dead as f64 >= dead * all as f64;
-                is_due.then(|| engine.compact(dead)).transpose()
-            });
-            match compacted {
-                Ok(None) => {}
-                Ok(Some(report)) => {
-                    let CompactionReport {
-                        bytes_before,
-                        bytes_after,
-                        ..
-                    } = report;
-                    tracing::info!(collection = %name, bytes_before, bytes_after, "compacted");
-                }
-                Err(error) => {
-                    tracing::warn!(collection = %name, %error, "a log could not be compacted");
-                }
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use cento_core::CollectionName;
-use cento_index::{Counts, Engine, Projection};
+use cento_index::{Counts, Engine, Projection, SalvageReport};
 
 use super::{Service, locked};
 use crate::Problem;
@@ -21,6 +21,11 @@ pub(super) struct Upkeep {
     is_unseen: bool,
     /// Whether something was written since the last checkpoint.
     is_unchecked: bool,
+    /// Whether its files are still to be read through.
+    is_unread: bool,
+    /// Whether something was written, or it was opened, since it was last
+    /// looked at whether its log is to be compacted.
+    is_uncompacted: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -112,6 +117,42 @@ impl Service {
         }
     }
 
+    /// Reads through the files of every collection that was opened since the
+    /// last time, and tells the log which bytes are not what was written. `rest`
+    /// is called with the bytes that were read, may sleep, and ends it by
+    /// returning false.
+    pub fn scrub(&self, rest: &mut dyn FnMut(u64) -> bool) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unread)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            match engine.scrub(&mut *rest) {
+                Ok(report) if report.damaged.is_empty() => {
+                    let (segments, bytes) = (report.segments, report.bytes);
+                    tracing::debug!(collection = %name, segments, bytes, "read through");
+                }
+                Ok(report) => {
+                    tracing::error!(collection = %name, files = ?report.damaged, "the text projection is damaged: rebuild it");
+                }
+                Err(error) => {
+                    tracing::error!(collection = %name, %error, "bytes on the disk have changed: go back to a snapshot, or stop the server and salvage");
+                }
+            }
+        }
+    }
+
+    /// Saves what is whole of a collection's damaged log.
+    ///
+    /// # Errors
+    /// `unknown_collection`; `collection_in_use` if a request is under way that
+    /// does not end soon.
+    pub fn salvage(&self, name: &CollectionName) -> Result<SalvageReport, Problem> {
+        let (engine, report) = self.alone(name, || self.store.salvage(name))?;
+        locked(&self.upkeep).remove(name);
+        self.note_opened(name, &engine);
+        Ok(report)
+    }
+
     /// Collections that take no writes any more, and why, as of the last
     /// refresh.
     pub fn stopped(&self) -> Vec<(CollectionName, String)> {
@@ -121,6 +162,33 @@ impl Service {
             Some((name.clone(), reason))
         });
         stopped.collect()
+    }
+
+    /// Compacts every collection written to since the last time, where at least
+    /// this share of the closed part of its log is dead and that part is this
+    /// long. What fails is told to the log.
+    pub fn compact_where_due(&self, dead: f64, bytes: u64) {
+        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_uncompacted)) {
+            let Ok(engine) = self.engine(&name) else {
+                continue;
+            };
+            let compacted = engine.dead_bytes().and_then(|(is_dead, all)| {
+                let is_due = all >= bytes && is_dead as f64 >= dead * all as f64;
+                is_due.then(|| engine.compact(dead)).transpose()
+            });
+            match compacted {
+                Ok(None) => {}
+                Ok(Some(report)) => tracing::info!(
+                    collection = %name,
+                    before = report.bytes_before,
+                    after = report.bytes_after,
+                    "a log was compacted"
+                ),
+                Err(error) => {
+                    tracing::warn!(collection = %name, %error, "a log could not be compacted");
+                }
+            }
+        }
     }
 
     fn take(&self, mut is_due: impl FnMut(&mut Upkeep) -> bool) -> Vec<CollectionName> {
@@ -158,6 +226,8 @@ impl Service {
                 counts,
                 is_unseen: false,
                 is_unchecked: false,
+                is_unread: true,
+                is_uncompacted: true,
                 stopped: None,
             },
         );
@@ -168,6 +238,7 @@ impl Service {
         if let Some(upkeep) = locked(&self.upkeep).get_mut(name) {
             upkeep.is_unseen = true;
             upkeep.is_unchecked = true;
+            upkeep.is_uncompacted = true;
         }
     }
 

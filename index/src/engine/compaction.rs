@@ -159,12 +159,10 @@ impl Engine {
             } = &mut *writer;
             log.replace(&former, &entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
-                for open in [Some(&*serving), building.as_ref()].into_iter().flatten() {
-                    if let Some(entry) = manifest.generation_mut(open.number) {
-                        // What gave them may have been dropped.
-                        entry.next_chunk = open.projections.state.next_chunk;
-                        entry.fields = open.projections.state.fields.clone();
-                    }
+                // What gave them may have been dropped.
+                serving.note_in(manifest);
+                if let Some(building) = building {
+                    building.note_in(manifest);
                 }
             })?;
             fault::point("compaction.switched");

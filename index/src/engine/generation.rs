@@ -146,6 +146,17 @@ impl OpenGeneration {
         Ok(())
     }
 
+    /// Notes in the manifest what the log may not tell any more once compaction
+    /// has dropped what does not stand: the types of fields, and the numbers
+    /// that chunks have had, of which the other projections may still hold rows.
+    pub(crate) fn note_in(&self, manifest: &mut Manifest) {
+        if let Some(entry) = manifest.generation_mut(self.number) {
+            let state = &self.projections.state;
+            entry.next_chunk = state.next_chunk;
+            entry.fields = state.fields.clone();
+        }
+    }
+
     /// Enters a record that is on the disk.
     pub(crate) fn apply(
         &mut self,

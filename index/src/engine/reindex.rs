@@ -268,7 +268,6 @@ impl Engine {
 
     fn switch_now(&self, writer: &mut Writer, generation: GenerationNo) -> Result<(), IndexError> {
         let left_at = writer.serving.projections.applied().sequence;
-        let next_chunk = writer.serving.projections.state.next_chunk;
         let former = writer.serving.number;
         let kept = self.options.former_generations;
         // What it holds is written down first, so that opening is quick.
@@ -280,7 +279,10 @@ impl Engine {
         writer.serving.publish(&segments)?;
         writer.serving.checkpoint()?;
         fault::point("generation.before_switch");
+        let serving = &writer.serving;
         let dropped = self.root.update(|manifest| {
+            // It is not followed any more, and compaction goes on.
+            serving.note_in(manifest);
             for entry in &mut manifest.generations {
                 if entry.number == generation {
                     entry.state = GenerationState::Serving;
@@ -288,7 +290,6 @@ impl Engine {
                 } else if entry.number == former {
                     entry.state = GenerationState::Former;
                     entry.left_at = Some(left_at);
-                    entry.next_chunk = next_chunk;
                 }
             }
             let formers = (manifest.generations.iter())

@@ -69,11 +69,7 @@ impl Engine {
             manifest
                 .generations
                 .retain(|entry| entry.number == writer.serving.number);
-            for entry in &mut manifest.generations {
-                let state = &writer.serving.projections.state;
-                entry.next_chunk = state.next_chunk;
-                entry.fields = state.fields.clone();
-            }
+            writer.serving.note_in(&mut manifest);
             (manifest, self.view())
         };
         fault::point("snapshot.rolled");

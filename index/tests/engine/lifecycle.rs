@@ -337,3 +337,58 @@ fn a_condition_that_does_not_hold_leaves_the_document_as_it_is() {
     assert_eq!(stored.document.text, "second");
     assert_eq!(stored.outline.sequence, Sequence(2));
 }
+
+#[test]
+fn a_chunks_number_is_not_given_again_after_compaction_and_the_loss_of_the_catalog() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, engine) = open(dir.path());
+    let put = |engine: &Engine, text: &str| {
+        put(engine, vec![document("a", text, &json!({}))]);
+    };
+    let lose_catalogs = || {
+        let folders = std::fs::read_dir(dir.path().join("collections/docs/generations"));
+        for folder in folders.unwrap() {
+            std::fs::remove_dir_all(folder.unwrap().path().join("catalog")).unwrap();
+        }
+    };
+    put(&engine, "First on pumps.");
+    let former = engine.view().generation();
+    let generation = engine.begin_generation(&other()).unwrap();
+    let derive_all = |engine: &Engine| {
+        let pending = engine.pending(generation, u64::MAX).unwrap();
+        let derived = pending.into_iter().map(derive_whole).collect();
+        engine.derive(generation, derived).unwrap();
+    };
+    derive_all(&engine);
+    put(&engine, "Second on hoses.");
+    // Of what the generation being built has derived, nothing stands.
+    engine.create_snapshot(None).unwrap();
+    engine.compact(0.0).unwrap();
+    drop((engine, store));
+    lose_catalogs();
+    let (store, engine) = open(dir.path());
+    derive_all(&engine);
+    assert_eq!(engine.switch(generation, None).unwrap(), 0);
+    assert_clean(&engine);
+    // Of what the former one has derived, nothing stands either.
+    put(&engine, "Third on valves.");
+    engine.create_snapshot(None).unwrap();
+    engine.compact(0.0).unwrap();
+    drop((engine, store));
+    lose_catalogs();
+    let (_store, engine) = open(dir.path());
+    engine.resume_generation(former).unwrap();
+    let mut last = |pending: Vec<PendingDocument>| {
+        let derived = pending.into_iter().map(|pending| {
+            let new = document("x", &pending.document.text, &json!({}));
+            DerivedDocument {
+                pending,
+                chunks: new.chunks,
+                vectors: new.vectors,
+            }
+        });
+        Ok(derived.collect())
+    };
+    assert_eq!(engine.switch(former, Some(&mut last)).unwrap(), 0);
+    assert_clean(&engine);
+}

@@ -103,6 +103,14 @@ impl Sender<'_> {
         if batch.places.is_empty() {
             return Ok(());
         }
+        match self.send_once(&batch) {
+            // It is at hand, to be sent for the one that serves now.
+            Err(problem) if problem.code == "generation_changed" => self.send_once(&batch),
+            result => result,
+        }
+    }
+
+    fn send_once(&mut self, batch: &Batch) -> Result<(), Problem> {
         let answer = (self.client).post_lines(&self.path, "application/x-ndjson", &batch.lines)?;
         let mut is_done = false;
         for line in answer.lines() {
