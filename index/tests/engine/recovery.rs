@@ -261,7 +261,7 @@ fn a_collection_closed_and_opened_at_once_keeps_its_catalog() {
     // sled's threads hold its lock a moment longer than its owner.
     let dir = tempfile::tempdir().unwrap();
     drop(create(dir.path()));
-    for i in 0..40 {
+    for i in 0..20 {
         let (_store, engine) = reopen(dir.path());
         assert!(engine.recovery().remade.is_empty(), "the {i}th time");
         let new = document(&format!("d{i}"), "Some words.", &json!({}));
