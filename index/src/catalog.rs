@@ -15,6 +15,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use cento_core::{ChunkNo, ContentHash, DocumentId, FieldTypes, Sequence};
 use roaring::RoaringTreemap;
@@ -32,6 +33,11 @@ const FORMAT: &str = "cento-catalog 2";
 
 const STATE: &[u8] = b"mstate";
 const FORMAT_KEY: &[u8] = b"mformat";
+
+/// sled's own threads hold its lock for a moment after it was closed. Thrown
+/// away in that moment, its folder would be written to by two.
+const LOCKED_FOR: Duration = Duration::from_secs(5);
+const LOCKED_STEP: Duration = Duration::from_millis(2);
 
 /// What follows from all writes so far; entered with each of them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -134,14 +140,25 @@ impl Catalog {
     fn try_open(dir: &Path, cache_bytes: u64) -> Result<Self, IndexError> {
         create_dir(dir)?;
         let config = sled::Config::new().path(dir).cache_capacity(cache_bytes);
-        // sled panics on some damaged files instead of returning an error.
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|_| failed("sled panicked while opening it"))?
-            .map_err(failed)?;
-        Ok(Self {
-            dir: dir.to_owned(),
-            db,
-        })
+        let mut waited = Duration::ZERO;
+        loop {
+            // sled panics on some damaged files instead of returning an error.
+            let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+                .map_err(|_| failed("sled panicked while opening it"))?;
+            match opened {
+                Ok(db) => {
+                    return Ok(Self {
+                        dir: dir.to_owned(),
+                        db,
+                    });
+                }
+                Err(error) if is_locked(&error) && waited < LOCKED_FOR => {
+                    std::thread::sleep(LOCKED_STEP);
+                    waited += LOCKED_STEP;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 
     fn check_format(&self) -> Result<(), IndexError> {
@@ -455,6 +472,12 @@ fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, IndexError> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, IndexError> {
     postcard::from_bytes(bytes).map_err(failed)
+}
+
+/// Whether sled could not open its files because somebody has them open; it
+/// tells so in words alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(_)) && error.to_string().contains("could not acquire lock")
 }
 
 fn failed(reason: impl ToString) -> IndexError {

@@ -194,8 +194,13 @@ impl Manifest {
 
     /// Reads a folder's manifest, or its copy.
     pub(crate) fn read_in(dir: &Path) -> Result<Self, IndexError> {
-        Self::read(&dir.join(FILE_NAME))
-            .or_else(|error| Self::read(&dir.join(COPY_NAME)).map_err(|_| error))
+        let path = dir.join(FILE_NAME);
+        Self::read(&path).or_else(|error| {
+            if FILE.is_later(&path) {
+                return Err(error);
+            }
+            Self::read(&dir.join(COPY_NAME)).map_err(|_| error)
+        })
     }
 
     /// Writes a folder's manifest and its copy.
@@ -248,6 +253,18 @@ impl Checked {
             return Err(self.wrong(path, "bytes that do not match their checksum"));
         }
         serde_json::from_slice(json).map_err(|error| self.wrong(path, &error.to_string()))
+    }
+
+    /// Whether a file says that a later version has written it: such a one is
+    /// not damaged, and no older copy takes its place.
+    fn is_later(self, path: &Path) -> bool {
+        let head = disk::read(path).unwrap_or_default();
+        let head = String::from_utf8_lossy(head.split(|byte| *byte == b'\n').next().unwrap_or(&[]))
+            .into_owned();
+        let mut words = head.split(' ');
+        let version = |word: &str| word.parse::<u32>().ok();
+        words.next() == Some(self.kind)
+            && (words.next().and_then(version)).is_some_and(|found| found > self.version)
     }
 
     fn wrong(self, path: &Path, found: &str) -> IndexError {
@@ -313,8 +330,8 @@ impl Root {
         let (manifest, healed) = match Manifest::read(&dir.join(FILE_NAME)) {
             Ok(manifest) => (manifest, false),
             Err(error) => match &copy {
-                Ok(copy) => (copy.clone(), true),
-                Err(_) => return Err(error),
+                Ok(copy) if !FILE.is_later(&dir.join(FILE_NAME)) => (copy.clone(), true),
+                _ => return Err(error),
             },
         };
         if unsettled.is_none() && (healed || copy.ok().as_ref() != Some(&manifest)) {

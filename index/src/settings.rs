@@ -88,7 +88,7 @@ pub enum Verify {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            segment_bytes: 128 << 20,
+            segment_bytes: segment_bytes(),
             commit_delay: Duration::ZERO,
             commit_requests: 1024,
             // sled's default of 1 GiB is meant for a database that is the main one.
@@ -99,4 +99,14 @@ impl Default for StoreOptions {
             former_generations: 1,
         }
     }
+}
+
+/// When a segment of the log is closed, unless a test that has only the binary
+/// wants many of them.
+fn segment_bytes() -> u64 {
+    #[cfg(feature = "faults")]
+    if let Ok(bytes) = std::env::var("CENTO_TEST_SEGMENT_BYTES") {
+        return bytes.parse().unwrap_or(128 << 20);
+    }
+    128 << 20
 }

@@ -1,233 +1,369 @@
-//! Is what was acknowledged still there after `kill -9`?
+//! Does the binary lose nothing, wherever and whenever it dies?
 //!
-//! Each round starts the real binary on new versions of the same documents,
-//! kills it at a random moment, opens the store again and checks: every
-//! acknowledged document shows its new version and is found by each leg when
-//! filtered to its id; every other one is wholly old or wholly new; the audit
-//! finds no difference.
+//! Several clients put, stream, replace, patch and delete documents at a server
+//! of small log segments while another makes snapshots and goes back to them,
+//! reindexes, compacts, purges and rebuilds; or a file is ingested by a
+//! command. The process dies at a point that is named, or by `kill -9` at any
+//! moment; then it is served again, now and then after a second death while it
+//! was mended, and compared with what was acknowledged. A collection lives on
+//! for some rounds, so that segments, snapshots and generations gather.
 //!
-//! `CENTO_CRASH_ROUNDS` sets the number of rounds, `CENTO_CRASH_SEED` repeats
-//! a run's moments.
+//! `CENTO_CRASH_ROUNDS` sets the number of rounds, `CENTO_CRASH_SEED` the first
+//! collection; a failure says how to repeat it and how to go on behind it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "it prints its seed and figures")]
 
-mod server;
-#[path = "../serve/server.rs"]
-mod serving;
+mod acts;
+mod check;
+#[path = "../../index/tests/crash/model.rs"]
+mod model;
+#[path = "../../index/tests/crash/points.rs"]
+mod points;
+mod served;
 
-use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+use std::time::{Duration, Instant};
 
-use cento_core::{CollectionName, Comparison, DocumentId, FieldRef, Filter, Scalar};
-use cento_embed::{Bundled, Embedder};
-use cento_index::{Engine, Store, View};
+use acts::{Chore, Clients, DEFAULT, DOCUMENTS, WRITERS, document};
+use check::check;
+use model::{Model, Op};
+use points::{Coverage, Death, Random};
 use serde_json::{Value, json};
+use served::{Client, Served, command};
 
-const DOCUMENTS: usize = 1500;
+/// So many rounds a collection lives.
+const ROUNDS: u64 = 20;
+/// In so many rounds one ingests by a command.
+const COMMANDS: u64 = 8;
 
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |value| value.parse().unwrap())
-}
-
-/// A small generator; the rounds need moments, not quality.
-struct Moments(u64);
-
-impl Moments {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit.max(1)
+/// The chores that lead past a point.
+fn chores_to(point: &str) -> &'static [Chore] {
+    match point {
+        "disk.link" | "snapshot.doomed" => &[Chore::Snapshot, Chore::DropSnapshot],
+        "disk.half_removed" => &[Chore::Twin],
+        "generation.resumed" => &[Chore::Reindex, Chore::Rollback],
+        "generation.given_up" => &[Chore::Reindex, Chore::Drop],
+        _ => match point.split('.').next().unwrap_or_default() {
+            "collection" => &[Chore::Twin],
+            "log" if point.contains("first") => &[Chore::Twin],
+            "snapshot" => &[Chore::Snapshot],
+            "restore" => &[Chore::Snapshot, Chore::Restore],
+            "compaction" => &[Chore::Compact],
+            "generation" => &[Chore::Reindex],
+            "purge" => &[Chore::Reindex, Chore::Purge],
+            "checkpoint" | "vectors" => &[Chore::Compact],
+            _ => &[],
+        },
     }
 }
 
-/// Words that stand in one document and round only, and a body around them.
-fn text(document: usize, round: u64) -> String {
-    format!(
-        "Marker{document}x{round} opens the valve report. It was written in round{round} and says little. \
-         The pump ran, the gauge fell, and unit {document} was closed again at the end of the shift."
-    )
-}
-
-fn write_corpus(path: &Path, round: u64) {
-    let mut file = std::io::BufWriter::new(std::fs::File::create(path).unwrap());
-    for document in 0..DOCUMENTS {
-        writeln!(file, "{}", line(document, round)).unwrap();
-    }
-    file.flush().unwrap();
-}
-
-fn line(document: usize, round: u64) -> Value {
-    json!({
-        "id": format!("d{document}"),
-        "title": format!("Report {document}"),
-        "text": text(document, round),
-        "round": round,
-    })
-}
-
-/// Starts an ingestion and kills it after `wait`; without a limit it runs to
-/// its end. Returns the acknowledged ids and whether it was killed.
-fn ingest(data: &Path, corpus: &Path, wait: Option<Duration>) -> (HashSet<String>, bool) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cento"))
-        .args(["--json", "--data"])
-        .arg(data)
-        .args(["ingest", "-c", "crash"])
-        .arg(corpus)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let reader = std::thread::spawn(move || {
-        let mut acknowledged = HashSet::new();
-        let mut ended = false;
-        for line in BufReader::new(stdout).lines() {
-            // A line cut by the kill was never whole: not acknowledged.
-            let Ok(event) = serde_json::from_str::<Value>(&line.unwrap()) else {
-                continue;
-            };
-            if event["event"] == "committed" {
-                let ids = event["documents"].as_array().unwrap();
-                acknowledged.extend(ids.iter().map(|id| id.as_str().unwrap().to_owned()));
-            }
-            ended |= event["event"] == "report";
-        }
-        (acknowledged, ended)
-    });
-    if let Some(wait) = wait {
-        std::thread::sleep(wait);
-        // SIGKILL; an error means that it has ended by itself.
-        let _ = child.kill();
-    }
-    child.wait().unwrap();
-    let (acknowledged, ended) = reader.join().unwrap();
-    (acknowledged, !ended)
-}
-
-fn version_of(view: &View, document: usize) -> Option<u64> {
-    let id = DocumentId::new(format!("d{document}")).unwrap();
-    let stored = view.document(&id).unwrap()?;
-    let round = stored.document.metadata.to_json()["round"]
-        .as_u64()
-        .unwrap();
-    assert_eq!(
-        stored.document.text,
-        text(document, round),
-        "half a document"
-    );
-    Some(round)
-}
-
-fn assert_found_by_each_leg(view: &View, embedder: &dyn Embedder, document: usize, round: u64) {
-    let filter = Filter::Compare {
-        field: FieldRef::DocumentId,
-        comparison: Comparison::Eq,
-        value: Scalar::Text(format!("d{document}")),
+/// How often a point is passed at most before the process dies at it.
+fn times(point: &str, random: &mut Random) -> u64 {
+    let most = match point.split('.').next().unwrap_or_default() {
+        // Rarer than writing.
+        "disk" if ["disk.link", "disk.mkdir", "disk.half_removed"].contains(&point) => 3,
+        "disk" => 60,
+        "commit" | "projection" | "log" if point.contains("segment") => 2,
+        "commit" | "projection" | "log" => 20,
+        "manifest" | "text" | "view" => 5,
+        _ => 1,
     };
-    let allowed = view.allowed(&filter).unwrap();
-    let query = format!("Marker{document}x{round} valve report");
-    let lexical = view.lexical(&query, Some(&allowed), 5).unwrap();
-    let dense = view
-        .dense(&embedder.embed_query(&query).unwrap(), Some(&allowed), 5)
-        .unwrap();
-    for hits in [
-        lexical.hits.iter().map(|hit| hit.0).collect::<Vec<_>>(),
-        dense.hits.iter().map(|hit| hit.0).collect(),
-    ] {
-        let chunks = view.chunks(&hits).unwrap();
-        assert!(
-            chunks
-                .iter()
-                .any(|chunk| chunk.text.contains(&format!("Marker{document}x{round}"))),
-            "d{document} is not found"
-        );
+    1 + random.below(most)
+}
+
+/// How often each client acts: vectors are written anew where many are dead.
+fn acts_to(point: &str, random: &mut Random) -> u64 {
+    if point.starts_with("vectors.re") {
+        200
+    } else {
+        8 + random.below(16)
     }
 }
 
-fn open(data: &Path) -> Option<(Store, std::sync::Arc<Engine>)> {
-    // A kill before the collection was made leaves nothing, which is right.
-    let store = Store::open_existing(data).ok()?;
-    let name = CollectionName::new("crash").unwrap();
-    if !store.collections().unwrap().contains(&name) {
-        return None;
+/// Points that an opening passes that mends something.
+const MENDING: [&str; 10] = [
+    "log.tail_found_torn",
+    "log.tail_cut",
+    "projection.entered",
+    "text.prepared",
+    "text.committed",
+    "checkpoint.vectors_saved",
+    "checkpoint.catalog_flushed",
+    "disk.write",
+    "disk.remove",
+    "disk.sync",
+];
+
+struct Run {
+    points: Vec<String>,
+    coverage: Coverage,
+    /// How long the work of a life takes that comes to its end.
+    usual: Duration,
+    acknowledged: AtomicU64,
+    mended: u64,
+}
+
+/// What a round is about.
+struct Plan<'a> {
+    dir: &'a Path,
+    seed: u64,
+    number: u64,
+    death: Death,
+    chores: Vec<Chore>,
+    acts: u64,
+}
+
+impl Plan<'_> {
+    fn log(&self) -> std::path::PathBuf {
+        self.dir.join("points")
     }
-    let engine = store.collection(&name).unwrap();
-    Some((store, engine))
+
+    fn data(&self) -> std::path::PathBuf {
+        self.dir.join("data")
+    }
 }
 
-/// The seed of a run's moments, told so that it can be repeated.
-fn seed(what: &str) -> u64 {
-    let clock = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_nanos();
-    let seed = setting("CENTO_CRASH_SEED", clock as u64);
-    println!("{what}: seed {seed}");
-    seed
-}
-
-/// Checks what a killed round left behind, document by document.
-fn check_round(
-    engine: &Engine,
-    embedder: &dyn Embedder,
-    round: u64,
-    acknowledged: &HashSet<String>,
-    versions: &mut [u64],
-) {
-    let report = engine.audit().unwrap();
-    assert!(report.is_clean(), "round {round}: {report:?}");
-    let view = engine.view();
-    for (document, before) in versions.iter_mut().enumerate() {
-        let found = version_of(&view, document).expect("every document was once there");
-        if acknowledged.contains(&format!("d{document}")) {
-            assert_eq!(found, round, "d{document} lost its acknowledged version");
-            assert_found_by_each_leg(&view, embedder, document, round);
+impl Run {
+    fn round(&mut self, dir: &Path, model: &Mutex<Model>, seed: u64, number: u64) {
+        let mut random = Random::new(seed);
+        let turn = seed - seed / 4;
+        let point = self.points[(turn % self.points.len() as u64) as usize].clone();
+        // Passed on opening alone, and only where half a commit was written.
+        let is_mending = point.starts_with("log.tail") || point == "disk.truncate";
+        let death = if seed % 4 == 3 {
+            Death::Anywhen(random.below(1000))
+        } else if is_mending {
+            Death::At("log.half_written".to_owned(), 1 + random.below(15))
         } else {
-            assert!(
-                found == *before || found == round,
-                "d{document} is of round {found}"
-            );
+            Death::At(point.clone(), times(&point, &mut random))
+        };
+        let all = [
+            Chore::Snapshot,
+            Chore::DropSnapshot,
+            Chore::Restore,
+            Chore::Compact,
+            Chore::Purge,
+            Chore::Reindex,
+            Chore::Drop,
+            Chore::Rollback,
+            Chore::Twin,
+            Chore::Rebuild,
+        ];
+        let mut chores = match &death {
+            Death::At(point, _) => chores_to(point).to_vec(),
+            Death::Anywhen(_) => Vec::new(),
+        };
+        let is_command = chores.is_empty() && seed.is_multiple_of(COMMANDS);
+        chores.extend((0..1 + random.below(3)).filter_map(|_| random.of(&all)));
+        let plan = Plan {
+            dir,
+            seed,
+            number,
+            death,
+            chores,
+            acts: acts_to(&point, &mut random),
+        };
+        let _ = std::fs::remove_file(plan.log());
+        let was_killed = if is_command {
+            self.ingest(&plan, model)
+        } else {
+            self.serve(&plan, model)
+        };
+        self.coverage.reached(&plan.log());
+        self.coverage.ended(&plan.death, was_killed);
+        let under_way: Vec<Op> = model.lock().unwrap().under_way().cloned().collect();
+        assert!(was_killed || under_way.is_empty(), "{under_way:?}");
+        if is_mending || random.one_in(3) {
+            let point = if is_mending {
+                point.clone()
+            } else {
+                (*random.of(&MENDING).unwrap()).to_owned()
+            };
+            let is_once = is_mending || point.starts_with("log") || point.starts_with("check");
+            let nth = if is_once { 1 } else { 1 + random.below(6) };
+            self.mend(&plan, &Death::At(point, nth));
         }
-        *before = found;
+        if let Err(wrong) = check(&plan.data(), &mut model.lock().unwrap(), seed) {
+            panic!("{:?}, while {under_way:?}: {wrong:#?}", plan.death);
+        }
     }
+
+    /// Opens what was left, and lets the process die while it does.
+    fn mend(&mut self, plan: &Plan<'_>, death: &Death) {
+        let _ = std::fs::remove_file(plan.log());
+        let mut doctor = command(&plan.data(), Some(death), Some(&plan.log()));
+        let output = doctor.arg("doctor").output().unwrap();
+        let was_killed = output.status.code().is_none();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(was_killed || output.status.success(), "{told}");
+        self.coverage.reached(&plan.log());
+        self.coverage.ended(death, was_killed);
+        self.mended += u64::from(was_killed);
+    }
+
+    /// A life of a server; says whether it was killed.
+    fn serve(&mut self, plan: &Plan<'_>, model: &Mutex<Model>) -> bool {
+        let served = Served::start(&plan.data(), Some(&plan.death), Some(&plan.log()));
+        let Some(url) = served.url.clone() else {
+            return served.end();
+        };
+        let begun = Instant::now();
+        let versions = AtomicU64::new(1 + plan.number * 100_000);
+        let clients = Clients {
+            url: &url,
+            model,
+            seed: plan.seed,
+            versions: &versions,
+            acknowledged: &self.acknowledged,
+            acting: &RwLock::default(),
+        };
+        std::thread::scope(|scope| {
+            for writer in 0..WRITERS {
+                let clients = &clients;
+                scope.spawn(move || clients.write(writer, plan.acts).is_ok());
+            }
+            scope.spawn(|| clients.keep_house(&plan.chores).is_ok());
+            if let Death::Anywhen(part) = plan.death {
+                std::thread::sleep(self.usual * part as u32 / 1000);
+                served.kill();
+            }
+        });
+        if !matches!(plan.death, Death::Anywhen(_)) {
+            self.usual = (self.usual + begun.elapsed()) / 2;
+        }
+        served.end()
+    }
+
+    /// A life of an ingestion by command; says whether it was killed.
+    fn ingest(&mut self, plan: &Plan<'_>, model: &Mutex<Model>) -> bool {
+        let versions = AtomicU64::new(1 + plan.number * 100_000);
+        let clients = Clients {
+            url: "",
+            model,
+            seed: plan.seed,
+            versions: &versions,
+            acknowledged: &self.acknowledged,
+            acting: &RwLock::default(),
+        };
+        let corpus = plan.dir.join("corpus.jsonl");
+        let mut file = std::fs::File::create(&corpus).unwrap();
+        let mut put = Vec::new();
+        for d in 0..DOCUMENTS {
+            let version = versions.fetch_add(1, Ordering::Relaxed);
+            writeln!(file, "{}", document(d, version)).unwrap();
+            put.push((d, version));
+        }
+        clients.begin_streamed(&put);
+        let mut child = command(&plan.data(), Some(&plan.death), Some(&plan.log()))
+            .args(["ingest", "-c", "crash"])
+            .arg(&corpus)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for line in lines {
+                    // A line that was cut off was never said.
+                    if let Ok(event) = serde_json::from_str::<Value>(&line.unwrap_or_default()) {
+                        clients.committed(&event);
+                    }
+                }
+            });
+            if let Death::Anywhen(part) = plan.death {
+                std::thread::sleep(self.usual * part as u32 / 1000);
+                let _ = child.kill();
+            }
+        });
+        let output = child.wait_with_output().unwrap();
+        let was_killed = output.status.code().is_none();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(was_killed || output.status.success(), "{told}");
+        was_killed
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|value| value.parse().unwrap())
+}
+
+/// Makes the collection, which every round takes for granted.
+fn begin(data: &Path) {
+    let served = Served::start(data, None, None);
+    let client = Client::new(served.url.as_ref().unwrap());
+    let (status, told) = client
+        .json("POST", "", &json!({ "name": "crash" }))
+        .unwrap();
+    assert_eq!(status, 201, "{told}");
+    assert!(!served.end());
 }
 
 #[test]
-fn what_was_acknowledged_survives_kill_9() {
-    let rounds = setting("CENTO_CRASH_ROUNDS", 4);
-    let mut moments = Moments(seed("command"));
-    let embedder = Bundled::new().unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("data");
-    let corpus = dir.path().join("corpus.jsonl");
-    // How long a whole ingestion takes, so that the moments cover all of it.
-    write_corpus(&corpus, 0);
+fn what_was_acknowledged_survives_death_anywhere_and_anywhen() {
+    let rounds = setting("CENTO_CRASH_ROUNDS").unwrap_or(5);
+    let clock = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 60;
+    let first = setting("CENTO_CRASH_SEED").unwrap_or(clock);
+    println!("binary: {rounds} rounds from seed {first} on");
+    let points = points::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("index/src"));
+    let mut run = Run {
+        coverage: Coverage::new(&points),
+        points,
+        usual: Duration::from_secs(1),
+        acknowledged: AtomicU64::new(0),
+        mended: 0,
+    };
     let begun = Instant::now();
-    let (all, killed) = ingest(&data, &corpus, None);
-    let whole = begun.elapsed();
-    assert!(!killed && all.len() == DOCUMENTS);
-    let mut versions = vec![0; DOCUMENTS];
-    let (mut kills, mut acknowledged_in_killed) = (0, 0);
-    for round in 1..=rounds {
-        write_corpus(&corpus, round);
-        let wait = Duration::from_micros(moments.below(whole.as_micros() as u64));
-        let (acknowledged, killed) = ingest(&data, &corpus, Some(wait));
-        kills += u64::from(killed);
-        acknowledged_in_killed += if killed { acknowledged.len() } else { 0 };
-        let (_store, engine) = open(&data).expect("the collection is there");
-        check_round(&engine, &embedder, round, &acknowledged, &mut versions);
+    for collection in 0..rounds.div_ceil(ROUNDS) {
+        let seed = first + collection;
+        let dir = tempfile::tempdir().unwrap();
+        begin(&dir.path().join("data"));
+        let model = Mutex::new(Model::new(DEFAULT));
+        let here = ROUNDS.min(rounds - collection * ROUNDS);
+        for number in 0..here {
+            let round = || run.round(dir.path(), &model, seed * ROUNDS + number, number);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(round)) {
+                let command = "cargo test --release --package cento --test crash -- --nocapture";
+                println!(
+                    "round {number} of seed {seed} failed; its files are in {}\n\
+                     again:  CENTO_CRASH_SEED={seed} CENTO_CRASH_ROUNDS={} {command}\n\
+                     go on:  CENTO_CRASH_SEED={} CENTO_CRASH_ROUNDS={} {command}",
+                    dir.keep().display(),
+                    number + 1,
+                    seed + 1,
+                    rounds.saturating_sub((collection + 1) * ROUNDS),
+                );
+                std::panic::resume_unwind(panic);
+            }
+        }
+        if rounds > ROUNDS {
+            let done = collection * ROUNDS + here;
+            let seconds = begun.elapsed().as_secs();
+            println!(
+                "{done} rounds, {seconds} s; to go on: CENTO_CRASH_SEED={}",
+                seed + 1
+            );
+        }
     }
+    let minutes = begun.elapsed().as_secs_f64() / 60.0;
+    println!("{}", run.coverage.table());
     println!(
-        "{kills} of {rounds} rounds were killed before their end, with {acknowledged_in_killed} documents acknowledged in them; none lost"
+        "{rounds} rounds, {:.0} a minute: {} acts acknowledged, none lost; {} died once more while they were mended",
+        rounds as f64 / minutes,
+        run.acknowledged.into_inner(),
+        run.mended
     );
+    let missing = run.coverage.missing();
+    println!("not died at: {missing:?}");
+    let missing = missing.iter().filter(|point| !points::is_elsewhere(point));
     assert!(
-        rounds < 4 || kills > 0,
-        "no round was killed before its end"
+        rounds < 1000 || missing.count() == 0,
+        "a point at which nothing died"
     );
 }

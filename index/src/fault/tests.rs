@@ -224,7 +224,7 @@ fn the_log_of_points_names_each_as_often_as_it_was_reached() {
 fn a_failure_from_the_environment_strikes_and_is_logged() {
     let child = child(
         "CENTO_FAULT",
-        "rename@2:ENOSPC,open:EMFILE:7",
+        "rename@/2.tmp:ENOSPC,open:EMFILE:7",
         "CENTO_FAULT_LOG",
     );
     assert!(!child.status.success() && !child.was_killed());

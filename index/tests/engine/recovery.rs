@@ -257,6 +257,22 @@ fn what_a_crash_left_of_an_unfinished_commit_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_collection_closed_and_opened_at_once_keeps_its_catalog() {
+    // sled's threads hold its lock a moment longer than its owner.
+    let dir = tempfile::tempdir().unwrap();
+    drop(create(dir.path()));
+    for i in 0..20 {
+        let (_store, engine) = reopen(dir.path());
+        assert!(engine.recovery().remade.is_empty(), "the {i}th time");
+        let new = document(&format!("d{i}"), "Some words.", &json!({}));
+        put(&engine, vec![new]);
+        if i % 2 == 0 {
+            engine.checkpoint().unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_reported() {
     let dir = tempfile::tempdir().unwrap();
     fill(dir.path(), true);

@@ -6,7 +6,7 @@ use crate::operation::operation;
 use crate::world::World;
 
 /// Lives in `cargo test`, where nobody asks for more.
-const CASES: u32 = 100;
+const CASES: u32 = 64;
 
 fn config() -> ProptestConfig {
     let mut config = ProptestConfig::default();

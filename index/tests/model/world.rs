@@ -567,6 +567,11 @@ impl World {
         }
         let store = Store::open_with(self.dir.path(), options()).unwrap();
         let engine = store.collection(&corpus::name()).unwrap();
+        if lost.is_none() {
+            // What was closed in good order is not made anew.
+            let remade = &engine.recovery().remade;
+            assert!(!remade.contains(&"catalog"), "{remade:?}");
+        }
         assert_clean(&engine);
         self.open = Some((store, engine));
         self.publish();
