@@ -47,11 +47,15 @@ fn chores_to(point: &str) -> &'static [Chore] {
     match point {
         "disk.link" | "snapshot.doomed" => &[Chore::Snapshot, Chore::DropSnapshot],
         "disk.half_removed" => &[Chore::Twin],
+        "disk.mkdir" => &[Chore::Snapshot, Chore::Twin],
         "generation.resumed" => &[Chore::Reindex, Chore::Rollback],
         "generation.given_up" => &[Chore::Reindex, Chore::Drop],
         _ => match point.split('.').next().unwrap_or_default() {
             "collection" => &[Chore::Twin],
+            // The twin's points are passed while it is made.
             "log" if point.contains("first") => &[Chore::Twin],
+            // Snapshots roll the log.
+            "log" if point.contains("next") => &[Chore::Snapshot],
             "snapshot" => &[Chore::Snapshot],
             "restore" => &[Chore::Snapshot, Chore::Restore],
             "compaction" => &[Chore::Compact],
