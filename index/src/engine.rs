@@ -333,6 +333,12 @@ impl Engine {
         )
     }
 
+    /// Whether somebody holds a view. Its files must not be closed then.
+    pub(crate) fn is_read(&self) -> bool {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.serving.is_read(&self.view())
+    }
+
     fn maintenance(&self) -> MutexGuard<'_, ()> {
         (self.maintenance.lock()).unwrap_or_else(PoisonError::into_inner)
     }

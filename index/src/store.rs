@@ -347,6 +347,14 @@ impl Store {
     }
 }
 
+impl OpenEngine {
+    /// Whether somebody holds the engine or one of its views: the view's files
+    /// would stay open, and sled's lock with them.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.engine) > 1 || self.engine.is_read()
+    }
+}
+
 impl OpenEngines {
     fn get(&mut self, name: &CollectionName) -> Option<Arc<Engine>> {
         self.clock += 1;
@@ -369,7 +377,7 @@ impl OpenEngines {
     fn make_room(&mut self, most: usize) {
         while self.by_name.len() >= most.max(1) {
             let idle = (self.by_name.iter())
-                .filter(|(_, open)| Arc::strong_count(&open.engine) == 1)
+                .filter(|(_, open)| !open.is_held())
                 .min_by_key(|(_, open)| open.asked)
                 .map(|(name, _)| name.clone());
             let Some(name) = idle else { return };
@@ -383,8 +391,7 @@ impl OpenEngines {
     /// Closes an engine that nobody else holds: two engines must never write
     /// to one log.
     fn release(&mut self, name: &CollectionName) -> Result<(), IndexError> {
-        let is_held = |open: &OpenEngine| Arc::strong_count(&open.engine) > 1;
-        if self.by_name.get(name).is_some_and(is_held) {
+        if self.by_name.get(name).is_some_and(OpenEngine::is_held) {
             return Err(IndexError::CollectionInUse { name: name.clone() });
         }
         self.by_name.remove(name);

@@ -217,6 +217,13 @@ impl OpenGeneration {
         Ok(view)
     }
 
+    /// Whether somebody holds a view of it, beside the engine itself.
+    pub(crate) fn is_read(&self, current: &Arc<View>) -> bool {
+        let mut held = self.views.iter().filter_map(Weak::upgrade);
+        // The engine's own, the caller's, and the one just made to count.
+        held.any(|view| !Arc::ptr_eq(&view, current) || Arc::strong_count(&view) > 3)
+    }
+
     /// Erases the catalog's rows that no living view can ask for.
     pub(crate) fn erase_unseen(&mut self) -> Result<(), IndexError> {
         let oldest = self

@@ -263,6 +263,9 @@ impl Engine {
         writer.log = Arc::new(log);
         writer.guarded(|writer| writer.serving.follow(&writer.log, &Follow::Recover))?;
         self.publish(&mut writer)?;
+        // Its projections stand where the snapshot ended: without this they
+        // would be made anew by the next opening.
+        writer.guarded(|writer| writer.serving.checkpoint())?;
         // What is left here goes when the collection is opened again. The writer
         // is held, so that no segment is new and not in this manifest.
         let _ = super::remove_leftovers(self.root.dir(), &manifest);

@@ -326,3 +326,37 @@ fn a_disk_that_is_really_full_loses_nothing() {
     }
     put(&engine, vec![numbered(2000)]);
 }
+
+#[test]
+fn a_collection_of_which_a_view_is_held_is_not_closed_under_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        open_collections: 1,
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    let names: Vec<_> = (0..3)
+        .map(|i| CollectionName::new(format!("c{i}")).unwrap())
+        .collect();
+    let engine = store.create(&names[0], &settings()).unwrap();
+    put(&engine, vec![numbered(7)]);
+    let newest = engine.refresh().unwrap();
+    put(&engine, vec![numbered(8)]);
+    let weak = Arc::downgrade(&engine);
+    engine.refresh().unwrap();
+    drop(engine);
+    // An older view and then the newest one.
+    for view in [newest, weak.upgrade().unwrap().view()] {
+        store.create(&names[1], &settings()).unwrap();
+        assert!(weak.strong_count() > 0, "closed");
+        assert!(matches!(
+            store.delete(&names[0]),
+            Err(IndexError::CollectionInUse { .. })
+        ));
+        assert!(view.document(&id("d7")).unwrap().is_some());
+        drop(view);
+        store.delete(&names[1]).unwrap();
+    }
+    store.create(&names[2], &settings()).unwrap();
+    assert_eq!(weak.strong_count(), 0, "nobody holds it any more");
+}
