@@ -328,9 +328,9 @@ fn run(writer: &mut Writer<'_>) {
     let [.., before, purged] = &mut writer.steps[..] else {
         panic!("there are many steps");
     };
-    // Snapshots go one by one, before the rest.
+    // Former generations go first, then snapshots one by one.
     purged.between.push(State {
-        snapshots: Vec::new(),
+        generations: purged.after.generations.clone(),
         ..before.after.clone()
     });
     writer.put(&["r", "b"], 15);
