@@ -6,12 +6,12 @@
 
 #![deny(missing_docs)]
 
+mod archive_place;
 mod config;
 mod cpu_pool;
 mod http;
 mod metrics;
 mod openapi;
-mod place;
 mod problem;
 mod remote_archive;
 mod router;
@@ -21,8 +21,8 @@ mod service;
 mod state;
 pub mod types;
 
+pub use archive_place::{ArchivePlace, archive_name};
 pub use config::ServerConfig;
-pub use place::{Place, archive_name};
 pub use problem::Problem;
 pub use remote_archive::{Download, download, upload};
 pub use server::{run, serve};

@@ -14,7 +14,7 @@ mod objects;
 use std::io::{self, Read, Write};
 
 use crate::Problem;
-use crate::place::{Kind, Place};
+use crate::archive_place::{ArchivePlace, Kind};
 
 /// Writes an archive to a place, replacing what is there.
 ///
@@ -27,7 +27,7 @@ use crate::place::{Kind, Place};
 ///
 /// What `write` says, or what the disk or the store does.
 pub fn upload<T, E: Into<Problem>>(
-    target: &Place,
+    target: &ArchivePlace,
     #[cfg_attr(
         not(feature = "s3"),
         expect(unused, reason = "a file takes any length")
@@ -65,7 +65,7 @@ pub fn upload<T, E: Into<Problem>>(
 ///
 /// `archive_not_found`, or what the disk or the store says. What fails later
 /// is told by the reader's own errors, from which the problem is found again.
-pub fn download(source: &Place) -> Result<Download, Problem> {
+pub fn download(source: &ArchivePlace) -> Result<Download, Problem> {
     let inner: Box<dyn Read + Send> = match &source.kind {
         Kind::File(path) => Box::new(local::open(path)?),
         Kind::Folder(_) => return Err(names_no_archive(source)),
@@ -88,7 +88,7 @@ impl Read for Download {
     }
 }
 
-fn names_no_archive(place: &Place) -> Problem {
+fn names_no_archive(place: &ArchivePlace) -> Problem {
     let detail = format!("{place} names a folder, not an archive in it");
     Problem::new("invalid_place", 400, detail)
         .with_help("add the archive's name, which ends in .tar")

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use cento_api::types::{CollectionInfo, NewSnapshot};
-use cento_api::{Place as Archive, Problem, download};
+use cento_api::{ArchivePlace, Problem, download};
 use cento_core::CollectionName;
 use cento_index::SnapshotInfo;
 use serde_json::json;
@@ -49,12 +49,12 @@ pub(crate) fn run(place: &Place, command: SnapshotCommand, json: bool) -> Outcom
             }
         }
         SnapshotCommand::Export { id, collection, to } => {
-            let to = Archive::parse(&to)?;
+            let to = ArchivePlace::parse(&to)?;
             let (target, name) = existing(place, &collection.collection)?;
             export(&target, &name, id.as_deref(), &to, json)?;
         }
         SnapshotCommand::Import { collection, from } => {
-            let mut archive = download(&Archive::parse(&from)?)?;
+            let mut archive = download(&ArchivePlace::parse(&from)?)?;
             let name = name(&collection.collection)?;
             let made = Target::any(place)?.import_collection(&name, &mut archive)?;
             imported(&made, json);
@@ -74,7 +74,7 @@ fn export(
     target: &Target,
     name: &CollectionName,
     id: Option<&str>,
-    to: &Archive,
+    to: &ArchivePlace,
     json: bool,
 ) -> Result<(), Problem> {
     let exported = target.export_snapshot(name, id, to)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use cento_api::types::{
     CollectionInfo, GenerationList, NewSnapshot, Purge, Reindex, ReindexEvent, SnapshotList,
 };
-use cento_api::{Place as Archive, Problem, archive_name, upload};
+use cento_api::{ArchivePlace, Problem, archive_name, upload};
 use cento_core::{CollectionName, GenerationNo};
 use cento_index::archive::ArchiveAbout;
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
@@ -19,7 +19,7 @@ use crate::client::segment;
 /// Where an archive went.
 pub(crate) struct Exported {
     pub(crate) snapshot: String,
-    pub(crate) to: Archive,
+    pub(crate) to: ArchivePlace,
     pub(crate) bytes: u64,
 }
 
@@ -75,7 +75,7 @@ impl Target {
         &self,
         name: &CollectionName,
         id: Option<&str>,
-        to: &Archive,
+        to: &ArchivePlace,
     ) -> Result<Exported, Problem> {
         let client = match self {
             Self::Here(service) => {

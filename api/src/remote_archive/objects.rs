@@ -22,7 +22,7 @@ use object_store::{
 use tokio::runtime::{Builder, Runtime};
 
 use crate::Problem;
-use crate::place;
+use crate::archive_place;
 
 /// The least length of a part; all but the last have the same, which some
 /// stores insist on.
@@ -50,7 +50,7 @@ struct Connection {
 
 impl Connection {
     /// Says how to reach the store; nothing is asked of it yet.
-    fn new(object: &place::Object, at_once: u64) -> Result<Self, Problem> {
+    fn new(object: &archive_place::Object, at_once: u64) -> Result<Self, Problem> {
         let place = format!("s3://{}/{}", object.bucket, object.key);
         // TLS by the library that is in the program anyway. Whoever was first
         // has chosen it already.
@@ -115,7 +115,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn begin(object: &place::Object, bytes: u64) -> Result<Self, Problem> {
+    pub(super) fn begin(object: &archive_place::Object, bytes: u64) -> Result<Self, Problem> {
         let part = bytes
             .div_ceil(MOST_PARTS)
             .next_multiple_of(1 << 20)
@@ -229,7 +229,7 @@ pub(super) struct Object {
 }
 
 impl Object {
-    pub(super) fn open(object: &place::Object) -> Result<Self, Problem> {
+    pub(super) fn open(object: &archive_place::Object) -> Result<Self, Problem> {
         let mut object = object.clone();
         // First, so that the user's own word goes before it.
         let silence = ("AWS_READ_TIMEOUT".to_owned(), SILENCE.to_owned());

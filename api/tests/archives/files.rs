@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 
-use cento_api::{Place, Problem, archive_name, download, upload};
+use cento_api::{ArchivePlace, Problem, archive_name, download, upload};
 use cento_core::CollectionName;
 use cento_index::IndexError;
 use cento_index::archive::{ArchiveAbout, archive_bytes, export, import};
@@ -30,7 +30,7 @@ pub(crate) fn snapshot(bytes: usize) -> TempDir {
 }
 
 /// Sends a snapshot to a place, as the commands will.
-pub(crate) fn send(dir: &TempDir, to: &Place) -> Result<Place, Problem> {
+pub(crate) fn send(dir: &TempDir, to: &ArchivePlace) -> Result<ArchivePlace, Problem> {
     let to = to.or_below(&archive_name(&about()));
     let bytes = archive_bytes(dir.path(), &about())?;
     upload(&to, bytes, |out| export(dir.path(), &about(), out))?;
@@ -38,7 +38,7 @@ pub(crate) fn send(dir: &TempDir, to: &Place) -> Result<Place, Problem> {
 }
 
 /// Fetches it from there, and compares.
-pub(crate) fn fetch(dir: &TempDir, from: &Place) -> Result<(), Problem> {
+pub(crate) fn fetch(dir: &TempDir, from: &ArchivePlace) -> Result<(), Problem> {
     let room = TempDir::new().unwrap();
     let into = room.path().join("in");
     assert_eq!(import(&mut download(from)?, &into)?, about());
@@ -64,7 +64,7 @@ fn an_archive_goes_into_a_folder_under_its_own_name_and_comes_back() {
         to.path().display().to_string(),
         format!("file://{}", to.path().display()),
     ] {
-        let place = send(&dir, &Place::parse(&written).unwrap()).unwrap();
+        let place = send(&dir, &ArchivePlace::parse(&written).unwrap()).unwrap();
         assert_eq!(names(&to), ["handbook-s1.cento.tar"]);
         fetch(&dir, &place).unwrap();
     }
@@ -75,7 +75,7 @@ fn what_was_there_stays_until_the_new_archive_is_whole() {
     let to = TempDir::new().unwrap();
     let path = to.path().join("a.tar");
     fs::write(&path, "old").unwrap();
-    let place = Place::parse(path.to_str().unwrap()).unwrap();
+    let place = ArchivePlace::parse(path.to_str().unwrap()).unwrap();
     let failed = upload(&place, 10, |out| {
         out.write_all(b"half").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"old");
@@ -97,12 +97,12 @@ fn what_was_there_stays_until_the_new_archive_is_whole() {
 #[test]
 fn a_place_that_cannot_be_used_is_told() {
     let room = TempDir::new().unwrap();
-    let at = |name: &str| Place::parse(room.path().join(name).to_str().unwrap()).unwrap();
-    let write = |place: &Place| {
+    let at = |name: &str| ArchivePlace::parse(room.path().join(name).to_str().unwrap()).unwrap();
+    let write = |place: &ArchivePlace| {
         let nothing = |_: &mut dyn Write| Ok::<(), IndexError>(());
         upload(place, 0, nothing).unwrap_err().code.into_owned()
     };
-    let read = |place: &Place| download(place).err().unwrap().code.into_owned();
+    let read = |place: &ArchivePlace| download(place).err().unwrap().code.into_owned();
     assert_eq!(write(&at("no/such/a.tar")), "archive_not_found");
     assert_eq!(read(&at("a.tar")), "archive_not_found");
     assert_eq!(write(&at("folder/")), "invalid_place");
@@ -130,7 +130,11 @@ fn a_full_disk_is_told_as_such_through_all_layers() {
 fn a_damaged_archive_is_the_archives_fault() {
     let dir = snapshot(10_000);
     let to = TempDir::new().unwrap();
-    let place = send(&dir, &Place::parse(to.path().to_str().unwrap()).unwrap()).unwrap();
+    let place = send(
+        &dir,
+        &ArchivePlace::parse(to.path().to_str().unwrap()).unwrap(),
+    )
+    .unwrap();
     let mut bytes = Vec::new();
     download(&place).unwrap().read_to_end(&mut bytes).unwrap();
     bytes[5000] ^= 1;

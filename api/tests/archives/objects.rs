@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use cento_api::{Place, Problem, download, upload};
+use cento_api::{ArchivePlace, Problem, download, upload};
 
 use crate::files::{fetch, send, snapshot};
 use crate::store::Store;
@@ -201,7 +201,7 @@ fn wrong_or_missing_credentials_are_told_as_such() {
     assert_eq!(problem.code, "object_store_forbidden");
     assert!(problem.detail.contains("InvalidAccessKeyId"), "{problem}");
 
-    let half = Place::parse_with(
+    let half = ArchivePlace::parse_with(
         "s3://bucket/a.tar",
         [("AWS_ACCESS_KEY_ID".to_owned(), "KEY".to_owned())],
     );
@@ -215,7 +215,7 @@ fn wrong_or_missing_credentials_are_told_as_such() {
     // Without any, the machine itself is asked; here nobody answers there.
     let variables = [("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1")];
     let none = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let none = Place::parse_with("s3://bucket/a.tar", none).unwrap();
+    let none = ArchivePlace::parse_with("s3://bucket/a.tar", none).unwrap();
     let problem = download(&none).err().unwrap();
     assert_eq!(problem.code, "no_object_store_credentials", "{problem}");
     assert!(problem.help.contains("AWS_SECRET_ACCESS_KEY"));
@@ -255,7 +255,7 @@ fn a_real_store_keeps_an_archive() {
     let Ok(place) = std::env::var("CENTO_TEST_S3") else {
         return eprintln!("SKIPPED: CENTO_TEST_S3 names no bucket of a real store");
     };
-    let place = Place::parse(&place).unwrap();
+    let place = ArchivePlace::parse(&place).unwrap();
     for bytes in [10_000, 70 * MIB] {
         let dir = snapshot(bytes);
         let there = send(&dir, &place).unwrap();

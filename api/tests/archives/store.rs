@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, Uri};
-use cento_api::Place;
+use cento_api::ArchivePlace;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ impl Store {
     }
 
     /// A place in this store, with more variables.
-    pub(crate) fn place_with(&self, text: &str, more: &[(&str, &str)]) -> Place {
+    pub(crate) fn place_with(&self, text: &str, more: &[(&str, &str)]) -> ArchivePlace {
         let endpoint = format!("http://{}", self.address);
         let own = [
             ("AWS_ENDPOINT_URL", endpoint.as_str()),
@@ -78,10 +78,10 @@ impl Store {
         ];
         let all = own.iter().chain(more);
         let owned = all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Place::parse_with(text, owned).unwrap()
+        ArchivePlace::parse_with(text, owned).unwrap()
     }
 
-    pub(crate) fn place(&self, text: &str) -> Place {
+    pub(crate) fn place(&self, text: &str) -> ArchivePlace {
         self.place_with(text, &[])
     }
 }

@@ -14,7 +14,7 @@ use crate::Problem;
 /// is a folder if there is one, or if it ends in `/`. A key that ends in
 /// `.tar` is an object; any other is a prefix.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct ArchivePlace {
     pub(crate) kind: Kind,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Object {
     pub(crate) settings: Vec<(String, String)>,
 }
 
-impl Place {
+impl ArchivePlace {
     /// Reads a place. How a store is reached is taken from the usual `AWS_…`
     /// variables of the environment.
     ///
@@ -56,7 +56,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// As [`Place::parse`].
+    /// As [`ArchivePlace::parse`].
     pub fn parse_with(
         text: &str,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -127,7 +127,7 @@ pub fn archive_name(about: &ArchiveAbout) -> String {
     format!("{}-{}.cento.tar", about.collection, about.snapshot)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ArchivePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
             Kind::File(path) | Kind::Folder(path) => write!(f, "{}", path.display()),
@@ -138,9 +138,9 @@ impl fmt::Display for Place {
 }
 
 /// As it is written: without the settings, which hold secrets.
-impl fmt::Debug for Place {
+impl fmt::Debug for ArchivePlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Place({self})")
+        write!(f, "ArchivePlace({self})")
     }
 }
 
@@ -235,8 +235,8 @@ fn unescape(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn place(text: &str) -> Result<Place, Problem> {
-        Place::parse_with(text, [])
+    fn place(text: &str) -> Result<ArchivePlace, Problem> {
+        ArchivePlace::parse_with(text, [])
     }
 
     #[test]
@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn secrets_are_never_shown() {
         let secret = ("AWS_SECRET_ACCESS_KEY".to_owned(), "hunter2".to_owned());
-        let place = Place::parse_with("s3://bucket/x.tar", [secret]).unwrap();
+        let place = ArchivePlace::parse_with("s3://bucket/x.tar", [secret]).unwrap();
         assert!(!format!("{place:?} {place}").contains("hunter2"));
     }
 }
