@@ -29,7 +29,7 @@ use crate::disk::{self, remove_dir};
 use crate::group::{Group, GroupLimits};
 use crate::log::{Log, log_dir, remove_strays};
 use crate::manifest::{GenerationState, Manifest, Root};
-use crate::projections::{NAMES, Recovery, generation_dir};
+use crate::projections::{Projection, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
 use crate::view::View;
 use crate::{CollectionSettings, IndexError, fault};
@@ -134,7 +134,7 @@ impl Engine {
             remove_dir(&generation_dir(dir, entry.folder))?;
         }
         let mut engine = Self::open_quickly(dir, options)?;
-        engine.recovery.remade = NAMES.to_vec();
+        engine.recovery.remade = Projection::ALL.map(Projection::name).to_vec();
         Ok(engine)
     }
 

@@ -40,9 +40,9 @@ pub use engine::{
 };
 pub use error::IndexError;
 pub use manifest::GenerationState;
-pub use projections::Recovery;
+pub use projections::{Projection, Recovery};
 pub use settings::{CollectionSettings, Precision, StoreOptions, Verify};
-pub use store::{Projection, Store};
+pub use store::Store;
 pub use view::{
     Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
 };

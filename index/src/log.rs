@@ -7,6 +7,7 @@
 //! frame with a whole commit behind it, or one that a projection has already
 //! followed, is damage, and is refused with its place.
 
+mod segment_writer;
 pub(crate) mod segments;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::frames::{self, FRAME_HEAD_BYTES, Format, HEADER_BYTES, Salt};
 use crate::log_record::{join, split};
 use crate::manifest::{Manifest, Root, Sealed, SegmentEntry};
 use crate::{IndexError, fault};
+pub(crate) use segment_writer::SegmentWriter;
 pub(crate) use segments::{Logged, Place, Position, Segments, segment_path};
 use segments::{Segment, damage};
 
@@ -153,7 +155,7 @@ impl Log {
         let mut cut = 0;
         if let Some(reason) = end.broken {
             let bytes = file.bytes()?;
-            if has_commit_after(file, tail.segment.salt, end.position.offset, bytes)? {
+            if next_commit(file, tail.segment.salt, end.position.offset, bytes)?.is_some() {
                 let reason = format!("{reason}, and whole commits follow it");
                 return Err(segments.damaged_at(end.position, &reason));
             }
@@ -366,18 +368,20 @@ pub(crate) fn create_segment(
     Ok((entry, file, salt))
 }
 
-/// Whether a whole commit stands anywhere behind a broken frame.
-fn has_commit_after(
+/// Where the next whole commit begins behind a broken frame, if one does.
+pub(crate) fn next_commit(
     file: &DiskFile,
     salt: Salt,
     broken: u64,
     bytes: u64,
-) -> Result<bool, IndexError> {
+) -> Result<Option<u64>, IndexError> {
     let mut rest = vec![0; usize::try_from(bytes - broken).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut rest, broken)?;
     // The shape is looked at first: it is far cheaper than the checksum.
     let is_commit = |payload: &[u8]| split(payload).is_some_and(|records| !records.is_empty());
-    Ok((1..rest.len()).any(|start| frames::decode(salt, &rest[start..], is_commit).is_some()))
+    let begins = |start: &usize| frames::decode(salt, &rest[*start..], is_commit).is_some();
+    let found = (1..rest.len()).find(begins);
+    Ok(found.map(|start| broken + start as u64))
 }
 
 #[cfg(test)]

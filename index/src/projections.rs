@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cento_core::{ChunkNo, ContentHash, GenerationNo, Sequence};
+use serde::{Deserialize, Serialize};
 
 use crate::applied::Applied;
 use crate::catalog::{Catalog, Entry, Pending, Standing, State, Version};
@@ -70,8 +71,32 @@ pub(crate) fn generation_dir(collection: &Path, folder: u64) -> PathBuf {
     collection.join("generations").join(format!("{folder:08}"))
 }
 
-/// The three projections, by their folders' names.
-pub(crate) const NAMES: [&str; 3] = ["catalog", "text", "vectors"];
+/// One of the three projections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Projection {
+    /// Ids and places.
+    Catalog,
+    /// Words and metadata.
+    Text,
+    /// Vectors.
+    Vectors,
+}
+
+impl Projection {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Catalog, Self::Text, Self::Vectors];
+
+    /// Its name, which is that of its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Catalog => "catalog",
+            Self::Text => "text",
+            Self::Vectors => "vectors",
+        }
+    }
+}
 
 impl Projections {
     /// Opens a generation's projections as they are on disk, emptying those

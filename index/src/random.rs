@@ -6,8 +6,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// standard library draws for its hash maps. It tells files apart; no secret
 /// rests on it.
 pub(crate) fn number() -> u64 {
-    // Keys are drawn once a thread and then counted up, so the time is mixed in
-    // for nothing but comfort.
+    // The keys are drawn once a thread and then counted up; time and process
+    // are mixed in so that neighbours are far from each other.
     let mut hasher = RandomState::new().build_hasher();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     hasher.write_u128(now.map_or(0, |since| since.as_nanos()));

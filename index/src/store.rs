@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cento_core::CollectionName;
-use serde::{Deserialize, Serialize};
 
 use crate::archive::{ArchiveAbout, import};
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
@@ -25,35 +24,9 @@ use crate::engine::salvage::salvage;
 use crate::engine::snapshot::found_on;
 use crate::error::IoContext;
 use crate::settings::StoreOptions;
-use crate::{CollectionSettings, Engine, IndexError, SalvageReport, fault, manifest, projections};
-
-/// One of the three projections.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Projection {
-    /// Ids and places.
-    Catalog,
-    /// Words and metadata.
-    Text,
-    /// Vectors.
-    Vectors,
-}
-
-impl Projection {
-    /// All three.
-    pub const ALL: [Self; 3] = [Self::Catalog, Self::Text, Self::Vectors];
-
-    /// Its name, which is that of its folder.
-    pub fn name(self) -> &'static str {
-        let [catalog, text, vectors] = projections::NAMES;
-        match self {
-            Self::Catalog => catalog,
-            Self::Text => text,
-            Self::Vectors => vectors,
-        }
-    }
-}
+use crate::{
+    CollectionSettings, Engine, IndexError, Projection, SalvageReport, fault, manifest, projections,
+};
 
 /// A data directory, owned by this process while it is open.
 pub struct Store {

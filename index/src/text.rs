@@ -29,14 +29,13 @@ use tantivy::schema::{
     TextFieldIndexing, TextOptions,
 };
 use tantivy::{
-    Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, SegmentReader, TantivyDocument,
-    Term,
+    DocSet, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, SegmentReader,
+    TERMINATED, TantivyDocument, Term,
 };
 
 use crate::IndexError;
 use crate::applied::Applied;
-use crate::disk::{create_dir, remove_dir};
-use crate::error::IoContext;
+use crate::disk::{self, create_dir, remove_dir};
 use crate::log_record::{DerivedOutline, DocumentOutline};
 
 /// What a match in the title or a heading counts, against 1 in the body.
@@ -314,29 +313,15 @@ impl TextView {
         Ok(numbers)
     }
 
-    /// How many terms there are, and how many of them stand in no chunk that is
-    /// there, plus chunks that are marked as deleted but not merged away.
-    pub(crate) fn proof(&self) -> Result<(u64, u64), IndexError> {
+    /// How many terms there are, and how many chunks and terms are left of what
+    /// does not stand: rows marked as deleted and not merged away, rows of chunks
+    /// that are not `live`, and terms that no live chunk has.
+    pub(crate) fn proof(&self, live: &RoaringTreemap) -> Result<(u64, u64), IndexError> {
         let (mut terms, mut left) = (0, 0);
         for segment in self.searcher.segment_readers() {
-            left += u64::from(segment.num_deleted_docs());
-            let schema = segment.schema();
-            for (field, entry) in schema.fields() {
-                if !entry.is_indexed() {
-                    continue;
-                }
-                let index = segment.inverted_index(field).map_err(failed)?;
-                let mut stream = index.terms().stream().map_err(failed)?;
-                while stream.advance() {
-                    terms += 1;
-                    let info = stream.value().clone();
-                    let postings = index
-                        .read_block_postings_from_terminfo(&info, IndexRecordOption::Basic)
-                        .map_err(failed)?;
-                    let _ = postings.doc_freq();
-                    left += u64::from(info.doc_freq == 0);
-                }
-            }
+            let (in_segment, dead) = proof(segment, live).map_err(failed)?;
+            terms += in_segment;
+            left += dead;
         }
         Ok((terms, left))
     }
@@ -456,15 +441,50 @@ impl TextView {
 /// and refuses to write over a file that is there.
 fn remove_strays(index: &Index, dir: &Path) -> Result<(), IndexError> {
     let named = index.load_metas().map_err(failed)?.list_segment_files();
-    for entry in std::fs::read_dir(dir).on("cannot list", dir)? {
-        let path = entry.on("cannot list", dir)?.path();
+    for path in disk::list(dir)? {
         let name = path.file_name().map(PathBuf::from).unwrap_or_default();
-        let is_own = name == Path::new("meta.json") || name.to_string_lossy().starts_with('.');
+        let shown = name.to_string_lossy();
+        // Its lists and locks; a temporary file is a list that was not finished.
+        let is_own = shown == "meta.json" || (shown.starts_with('.') && !shown.starts_with(".tmp"));
         if !is_own && !named.contains(&name) {
-            std::fs::remove_file(&path).on("cannot remove", &path)?;
+            disk::remove_file(&path)?;
         }
     }
     Ok(())
+}
+
+fn proof(segment: &SegmentReader, live: &RoaringTreemap) -> tantivy::Result<(u64, u64)> {
+    let chunks = chunk_column(segment)?;
+    let stands: Vec<bool> = (0..segment.max_doc())
+        .map(|doc| {
+            let mut numbers = chunks.values_for_doc(doc);
+            !segment.is_deleted(doc) && numbers.all(|number| live.contains(number))
+        })
+        .collect();
+    let mut left = stands.iter().filter(|stands| !**stands).count() as u64;
+    let mut terms = 0;
+    for (field, entry) in segment.schema().fields() {
+        if !entry.is_indexed() {
+            continue;
+        }
+        let index = segment.inverted_index(field)?;
+        let mut stream = index.terms().stream()?;
+        while stream.advance() {
+            terms += 1;
+            let info = stream.value().clone();
+            let mut postings =
+                index.read_postings_from_terminfo(&info, IndexRecordOption::Basic)?;
+            let mut is_held = false;
+            while postings.doc() != TERMINATED && !is_held {
+                is_held = stands
+                    .get(postings.doc() as usize)
+                    .is_some_and(|stands| *stands);
+                postings.advance();
+            }
+            left += u64::from(!is_held);
+        }
+    }
+    Ok((terms, left))
 }
 
 /// A query that lets allowed chunks through.

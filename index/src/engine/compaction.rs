@@ -15,12 +15,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Engine, Writer};
 use crate::catalog::Catalog;
-use crate::disk::{self, DiskFile};
-use crate::frames::{self, FRAME_HEAD_BYTES, HEADER_BYTES, Salt};
-use crate::log::segments::{Segment, Segments, encode_table};
-use crate::log::{Logged, create_segment, log_dir, segment_path};
-use crate::log_record::{Change, Record, join};
-use crate::manifest::{Sealed, SegmentEntry};
+use crate::disk;
+use crate::frames::HEADER_BYTES;
+use crate::log::segments::{Segment, Segments};
+use crate::log::{Logged, SegmentWriter, log_dir, segment_path};
+use crate::log_record::{Change, Record};
+use crate::manifest::SegmentEntry;
 use crate::{IndexError, fault};
 
 /// What a compaction did.
@@ -38,9 +38,6 @@ pub struct CompactionReport {
     /// Records that were dropped.
     pub dropped: u64,
 }
-
-/// Frames of about so many bytes are written.
-const FRAME_BYTES: usize = 1 << 20;
 
 impl Engine {
     /// Rewrites closed segments of which at least `dead` (0 to 1) is dead.
@@ -136,17 +133,10 @@ impl Engine {
             .map(|s| s.last)
             .max();
         let last = last.unwrap_or_default();
-        let result = segments
-            .scan_run(run, |logged| keep.record(&logged, &mut output, report))
-            .and_then(|()| output.finish(last));
-        let (entries, forgotten) = match result {
-            Ok(written) => written,
-            Err(error) => {
-                // Not named by the manifest: gone at the latest when the
-                // collection is opened again.
-                return Err(error);
-            }
-        };
+        // What is half written if this fails the manifest does not name: it goes
+        // at the latest when the collection is opened again.
+        segments.scan_run(run, |logged| keep.record(&logged, &mut output, report))?;
+        let (entries, forgotten) = output.finish(last)?;
         fault::point("compaction.written");
         let former: Vec<u64> = run.iter().map(|segment| segment.entry.number).collect();
         {
@@ -248,7 +238,7 @@ struct Output<'a> {
 
 impl Output<'_> {
     fn add(&mut self, sequence: Sequence, record: Vec<u8>) -> Result<(), IndexError> {
-        let is_full = |writer: &SegmentWriter| writer.offset > self.engine.options.segment_bytes;
+        let is_full = |writer: &SegmentWriter| writer.bytes() > self.engine.options.segment_bytes;
         if self.writer.as_ref().is_some_and(is_full) {
             self.end_segment(Sequence(sequence.0 - 1))?;
         }
@@ -278,90 +268,6 @@ impl Output<'_> {
         self.open()?;
         self.end_segment(last)?;
         Ok((self.entries, self.forgotten))
-    }
-}
-
-/// Writes a segment whose records are found by a table at its end.
-pub(crate) struct SegmentWriter {
-    entry: SegmentEntry,
-    file: DiskFile,
-    salt: Salt,
-    offset: u64,
-    /// Records of the next frame.
-    waiting: Vec<Vec<u8>>,
-    numbers: Vec<Sequence>,
-    bytes: usize,
-    table: Vec<(Sequence, u64)>,
-}
-
-impl SegmentWriter {
-    /// Begins a segment that may hold writes from `first` on.
-    pub(crate) fn begin(dir: &Path, number: u64, first: Sequence) -> Result<Self, IndexError> {
-        let (entry, file, salt) = create_segment(dir, number, first)?;
-        Ok(Self {
-            entry,
-            file,
-            salt,
-            offset: HEADER_BYTES,
-            waiting: Vec::new(),
-            numbers: Vec::new(),
-            bytes: 0,
-            table: Vec::new(),
-        })
-    }
-
-    /// Adds a record; numbers rise.
-    pub(crate) fn add(&mut self, sequence: Sequence, record: Vec<u8>) -> Result<(), IndexError> {
-        self.bytes += record.len();
-        self.waiting.push(record);
-        self.numbers.push(sequence);
-        if self.bytes >= FRAME_BYTES {
-            self.write_frame()?;
-        }
-        Ok(())
-    }
-
-    fn write_frame(&mut self) -> Result<(), IndexError> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        let (payload, offsets) = join(&self.waiting);
-        let begin = self.offset + FRAME_HEAD_BYTES;
-        let numbers = self.numbers.drain(..);
-        self.table.extend(
-            numbers
-                .zip(offsets)
-                .map(|(number, offset)| (number, begin + offset)),
-        );
-        self.write(&payload)?;
-        self.waiting.clear();
-        self.bytes = 0;
-        Ok(())
-    }
-
-    fn write(&mut self, payload: &[u8]) -> Result<(), IndexError> {
-        let frame = frames::encode(self.salt, payload);
-        self.file.write_all_at(&frame, self.offset)?;
-        self.offset += frame.len() as u64;
-        Ok(())
-    }
-
-    /// Ends and syncs it. `last` is the last write that it accounts for,
-    /// whether it holds it or not.
-    pub(crate) fn finish(mut self, last: Sequence) -> Result<SegmentEntry, IndexError> {
-        self.write_frame()?;
-        let table_at = self.offset;
-        self.write(&encode_table(&self.table))?;
-        fault::point("compaction.table_written");
-        self.file.sync_data()?;
-        Ok(SegmentEntry {
-            sealed: Some(Sealed {
-                last,
-                bytes: self.offset,
-            }),
-            table: Some(table_at),
-            ..self.entry
-        })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::disk::remove_dir;
 use crate::log::{Log, Logged, Segments};
 use crate::log_record::Record;
 use crate::manifest::{GenerationEntry, Manifest};
-use crate::projections::{NAMES, Projections, Recovery, Stored, generation_dir};
+use crate::projections::{Projection, Projections, Recovery, Stored, generation_dir};
 use crate::settings::StoreOptions;
 use crate::view::{View, ViewParts};
 use crate::{CollectionSettings, IndexError, fault};
@@ -90,7 +90,9 @@ impl OpenGeneration {
                 }
                 // A library panicked on bytes that it did not write; which of
                 // the three, nobody can tell.
-                Err(_) if thrown_away.len() < NAMES.len() => NAMES.to_vec(),
+                Err(_) if thrown_away.len() < Projection::ALL.len() => {
+                    Projection::ALL.map(Projection::name).to_vec()
+                }
                 Err(_) => {
                     return Err(IndexError::Projection {
                         projection: "generation",

@@ -14,7 +14,9 @@ use cento_core::{Chunk, ChunkNo, Document, DocumentId, GenerationNo, Sequence};
 
 use super::write::{Next, Outcome, Request, Underivable, derive, mixed_up};
 use super::{Engine, Follow, OpenGeneration, Writer};
+use crate::catalog::Pending;
 use crate::disk::{create_dir, remove_dir};
+use crate::log::Segments;
 use crate::log_record::{Change, Derivation, Derive};
 use crate::manifest::{GenerationEntry, GenerationState};
 use crate::projections::{Recovery, generation_dir, read_put};
@@ -43,6 +45,15 @@ pub struct PendingDocument {
     pub sequence: Sequence,
     /// The document.
     pub document: Document,
+}
+
+impl PendingDocument {
+    fn read(segments: &Segments, row: &Pending) -> Result<Self, IndexError> {
+        Ok(Self {
+            sequence: row.document.sequence,
+            document: read_put(segments, &row.document)?.into_document(),
+        })
+    }
 }
 
 /// What was derived from one.
@@ -174,12 +185,9 @@ impl Engine {
             if taken >= bytes && !found.is_empty() {
                 break;
             }
-            let put = read_put(&segments, &row.document)?;
-            taken += put.document.text_bytes;
-            found.push(PendingDocument {
-                sequence: row.document.sequence,
-                document: put.into_document(),
-            });
+            let pending = PendingDocument::read(&segments, &row)?;
+            taken += pending.document.text.len() as u64;
+            found.push(pending);
         }
         Ok(found)
     }
@@ -239,13 +247,8 @@ impl Engine {
                 }
                 let settings = Arc::clone(&building.settings);
                 let segments = writer.log.segments();
-                let pending = rows.iter().map(|row| {
-                    Ok(PendingDocument {
-                        sequence: row.document.sequence,
-                        document: read_put(&segments, &row.document)?.into_document(),
-                    })
-                });
-                let pending = pending.collect::<Result<Vec<_>, IndexError>>()?;
+                let pending = rows.iter().map(|row| PendingDocument::read(&segments, row));
+                let pending = pending.collect::<Result<Vec<_>, _>>()?;
                 let derived = derive(pending)?;
                 let ready = (derived.into_iter())
                     .map(|derived| make_ready(derived, generation, &settings))

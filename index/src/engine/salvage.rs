@@ -12,13 +12,12 @@ use std::path::{Path, PathBuf};
 use cento_core::Sequence;
 use serde::{Deserialize, Serialize};
 
-use super::compaction::SegmentWriter;
 use super::snapshot::snapshots_dir;
 use crate::IndexError;
 use crate::disk::{self, DiskFile, create_dir, sync_dir};
 use crate::fault;
 use crate::frames::{self, Frame, HEADER_BYTES, Salt};
-use crate::log::{FORMAT, create_segment, log_dir, segment_path};
+use crate::log::{FORMAT, SegmentWriter, create_segment, log_dir, next_commit, segment_path};
 use crate::log_record::{Record, sequence_of, split};
 use crate::manifest::{Epoch, GenerationState, Manifest};
 
@@ -208,7 +207,7 @@ impl Saved {
                 }
                 Frame::End => return Ok(()),
                 Frame::Broken(reason) => {
-                    let next = next_frame(&file, salt, offset, bytes)?;
+                    let next = next_commit(&file, salt, offset, bytes)?.unwrap_or(bytes);
                     self.lose(path, offset, next - offset, reason);
                     offset = next;
                 }
@@ -252,15 +251,4 @@ impl Saved {
             reason: reason.to_owned(),
         });
     }
-}
-
-/// Where the next whole commit begins behind a broken frame; the file's end if
-/// there is none.
-fn next_frame(file: &DiskFile, salt: Salt, broken: u64, bytes: u64) -> Result<u64, IndexError> {
-    let mut rest = vec![0; usize::try_from(bytes - broken).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut rest, broken)?;
-    let is_commit = |payload: &[u8]| split(payload).is_some_and(|records| !records.is_empty());
-    let begins = |start: &usize| frames::decode(salt, &rest[*start..], is_commit).is_some();
-    let found = (1..rest.len()).find(begins);
-    Ok(found.map_or(bytes, |start| broken + start as u64))
 }

@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Engine, Follow, OpenGeneration};
 use crate::disk::{self, create_dir, remove_dir, sync_dir};
-use crate::engine::compaction::SegmentWriter;
-use crate::log::{Log, create_segment, log_dir, segment_path};
+use crate::log::{Log, SegmentWriter, create_segment, log_dir, segment_path};
 use crate::manifest::{self, Checked, Epoch, GenerationState, Manifest, SegmentEntry};
 use crate::projections::Recovery;
 use crate::{CollectionSettings, IndexError, fault};
