@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::model::{Answer, Event, Model, Moment, Op, text};
-use crate::points::Random;
+use crate::random::Random;
 use crate::served::Client;
 
 pub(crate) const WRITERS: u64 = 3;

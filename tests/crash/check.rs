@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::acts::DOCUMENTS;
 use crate::model::{Found, Model, Standing, marker, text};
-use crate::points::Random;
+use crate::random::Random;
 use crate::served::{Client, Served, command};
 
 /// Serves what was left, compares it with what may be there, lets the doctor

@@ -20,6 +20,8 @@ mod check;
 mod model;
 #[path = "../../index/tests/crash/points.rs"]
 mod points;
+#[path = "../../index/tests/crash/random.rs"]
+mod random;
 mod served;
 
 use std::io::{BufRead, BufReader, Write};
@@ -33,7 +35,8 @@ use std::time::{Duration, Instant};
 use acts::{Chore, Clients, DEFAULT, DOCUMENTS, WRITERS, document};
 use check::check;
 use model::{Model, Op};
-use points::{Coverage, Death, Random};
+use points::{Coverage, Death, Draw};
+use random::Random;
 use serde_json::{Value, json};
 use served::{Client, Served, command};
 
@@ -90,20 +93,6 @@ fn acts_to(point: &str, random: &mut Random) -> u64 {
     }
 }
 
-/// Points that an opening passes that mends something.
-const MENDING: [&str; 10] = [
-    "log.tail_found_torn",
-    "log.tail_cut",
-    "projection.entered",
-    "text.prepared",
-    "text.committed",
-    "checkpoint.vectors_saved",
-    "checkpoint.catalog_flushed",
-    "disk.write",
-    "disk.remove",
-    "disk.sync",
-];
-
 struct Run {
     points: Vec<String>,
     coverage: Coverage,
@@ -118,7 +107,7 @@ struct Plan<'a> {
     dir: &'a Path,
     seed: u64,
     number: u64,
-    death: Death,
+    death: &'a Death,
     chores: Vec<Chore>,
     acts: u64,
 }
@@ -136,17 +125,7 @@ impl Plan<'_> {
 impl Run {
     fn round(&mut self, dir: &Path, model: &Mutex<Model>, seed: u64, number: u64) {
         let mut random = Random::new(seed);
-        let turn = seed - seed / 4;
-        let point = self.points[(turn % self.points.len() as u64) as usize].clone();
-        // Passed on opening alone, and only where half a commit was written.
-        let is_mending = point.starts_with("log.tail") || point == "disk.truncate";
-        let death = if seed % 4 == 3 {
-            Death::Anywhen(random.below(1000))
-        } else if is_mending {
-            Death::At("log.half_written".to_owned(), 1 + random.below(15))
-        } else {
-            Death::At(point.clone(), times(&point, &mut random))
-        };
+        let draw = Draw::new(&self.points, seed, &mut random, times);
         let all = [
             Chore::Snapshot,
             Chore::DropSnapshot,
@@ -159,8 +138,8 @@ impl Run {
             Chore::Twin,
             Chore::Rebuild,
         ];
-        let mut chores = match &death {
-            Death::At(point, _) => chores_to(point).to_vec(),
+        let mut chores = match &draw.death {
+            Death::At(point, _) => chores_to(&point[..]).to_vec(),
             Death::Anywhen(_) => Vec::new(),
         };
         let is_command = chores.is_empty() && seed.is_multiple_of(COMMANDS);
@@ -169,9 +148,9 @@ impl Run {
             dir,
             seed,
             number,
-            death,
+            death: &draw.death,
             chores,
-            acts: acts_to(&point, &mut random),
+            acts: acts_to(&draw.point, &mut random),
         };
         let _ = std::fs::remove_file(plan.log());
         let was_killed = if is_command {
@@ -180,18 +159,11 @@ impl Run {
             self.serve(&plan, model)
         };
         self.coverage.reached(&plan.log());
-        self.coverage.ended(&plan.death, was_killed);
+        self.coverage.ended(plan.death, was_killed);
         let under_way: Vec<Op> = model.lock().unwrap().under_way().cloned().collect();
         assert!(was_killed || under_way.is_empty(), "{under_way:?}");
-        if is_mending || random.one_in(3) {
-            let point = if is_mending {
-                point.clone()
-            } else {
-                (*random.of(&MENDING).unwrap()).to_owned()
-            };
-            let is_once = is_mending || point.starts_with("log") || point.starts_with("check");
-            let nth = if is_once { 1 } else { 1 + random.below(6) };
-            self.mend(&plan, &Death::At(point, nth));
+        if let Some(death) = draw.second(&mut random) {
+            self.mend(&plan, &death);
         }
         if let Err(wrong) = check(&plan.data(), &mut model.lock().unwrap(), seed) {
             panic!("{:?}, while {under_way:?}: {wrong:#?}", plan.death);
@@ -213,7 +185,7 @@ impl Run {
 
     /// A life of a server; says whether it was killed.
     fn serve(&mut self, plan: &Plan<'_>, model: &Mutex<Model>) -> bool {
-        let served = Served::start(&plan.data(), Some(&plan.death), Some(&plan.log()));
+        let served = Served::start(&plan.data(), Some(plan.death), Some(&plan.log()));
         let Some(url) = served.url.clone() else {
             return served.end();
         };
@@ -234,7 +206,7 @@ impl Run {
             }
             scope.spawn(|| clients.keep_house(&plan.chores).is_ok());
             if let Death::Anywhen(part) = plan.death {
-                std::thread::sleep(self.usual * part as u32 / 1000);
+                std::thread::sleep(self.usual * *part as u32 / 1000);
                 served.kill();
             }
         });
@@ -264,7 +236,7 @@ impl Run {
             put.push((d, version));
         }
         clients.begin_streamed(&put);
-        let mut child = command(&plan.data(), Some(&plan.death), Some(&plan.log()))
+        let mut child = command(&plan.data(), Some(plan.death), Some(&plan.log()))
             .args(["ingest", "-c", "crash"])
             .arg(&corpus)
             .stdout(Stdio::piped())
@@ -282,7 +254,7 @@ impl Run {
                 }
             });
             if let Death::Anywhen(part) = plan.death {
-                std::thread::sleep(self.usual * part as u32 / 1000);
+                std::thread::sleep(self.usual * *part as u32 / 1000);
                 let _ = child.kill();
             }
         });

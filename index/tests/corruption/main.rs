@@ -12,6 +12,9 @@
 #[path = "../engine/corpus.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod corpus;
+#[path = "../crash/random.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod random;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +26,7 @@ use cento_index::{
     DerivedDocument, Engine, IndexError, PendingDocument, Store, StoreOptions, Verify, View,
 };
 use corpus::*;
+use random::Random;
 use serde_json::{Value, json};
 
 const SNAPSHOT: &str = "kept";
@@ -37,14 +41,7 @@ fn options(verify: Verify) -> StoreOptions {
 
 /// What a generation derives whose chunks are the same: only its name differs.
 fn derive(pending: Vec<PendingDocument>) -> Vec<DerivedDocument> {
-    let derived = pending.into_iter().map(|pending| {
-        let new = document("x", &pending.document.text, &json!({}));
-        DerivedDocument {
-            pending,
-            chunks: new.chunks,
-            vectors: new.vectors,
-        }
-    });
+    let derived = pending.into_iter().map(|one| derived(one, false));
     derived.collect()
 }
 
@@ -142,20 +139,6 @@ fn answers(view: &View) -> Value {
     json!({"documents": documents, "found": found, "passing": passing})
 }
 
-/// A small generator, so that a flip can be repeated by its seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-}
-
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -185,19 +168,6 @@ fn kind(path: &Path, root: &Path) -> String {
         "log".to_owned()
     } else {
         inside.to_string_lossy().into_owned()
-    }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 
@@ -272,18 +242,18 @@ fn one_flipped_byte_is_refused_or_healed_or_changes_no_answer() {
     let kinds: Vec<&String> = by_kind.keys().collect();
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     for flip in 0..flips {
-        let mut dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(flip));
+        let mut random = Random::new(seed.wrapping_mul(1_000_003).wrapping_add(flip));
         // Each kind in turn, so that small files get their share.
         let kind = kinds[flip as usize % kinds.len()];
         let candidates = &by_kind[kind];
-        let file = &candidates[dice.roll(candidates.len())];
+        let file = random.of(candidates).unwrap();
         let inside = file.strip_prefix(original.path()).unwrap();
         let copy = tempfile::tempdir().unwrap();
         copy_dir(original.path(), copy.path());
         let path = copy.path().join(inside);
         let mut bytes = fs::read(&path).unwrap();
-        let at = dice.roll(bytes.len());
-        bytes[at] ^= 1 << dice.roll(8);
+        let at = random.below(bytes.len() as u64) as usize;
+        bytes[at] ^= 1 << random.below(8);
         fs::write(&path, &bytes).unwrap();
         let is_snapshot = kind.starts_with("snapshot");
         let result = catch_unwind(AssertUnwindSafe(|| {

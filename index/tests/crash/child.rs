@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::corpus::{DIMENSIONS, document, embed, id, name, settings};
 use crate::model::{Answer, Event, Moment, Op, text};
-use crate::points::Random;
+use crate::random::Random;
 
 pub(crate) const WRITERS: u64 = 3;
 /// How many documents there are at most.

@@ -20,6 +20,7 @@ mod corpus;
 mod graph;
 mod model;
 mod points;
+mod random;
 
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +31,8 @@ use std::time::{Duration, Instant};
 use check::check;
 use child::{Chore, Life, live, told};
 use model::{Model, Op};
-use points::{Coverage, Death, Random};
+use points::{Coverage, Death, Draw};
+use random::Random;
 
 const LIFE: &str = "CENTO_CRASH_LIFE";
 const SIGKILL: i32 = 9;
@@ -111,22 +113,6 @@ fn times(point: &str, random: &mut Random) -> u64 {
     1 + random.below(most)
 }
 
-/// Points that an opening passes that mends something.
-const MENDING: [&str; 12] = [
-    "log.tail_found_torn",
-    "log.tail_cut",
-    "manifest.written",
-    "manifest.copy_renamed",
-    "projection.entered",
-    "text.prepared",
-    "text.committed",
-    "checkpoint.vectors_saved",
-    "disk.write",
-    "disk.rename",
-    "disk.remove",
-    "disk.sync",
-];
-
 struct Run {
     points: Vec<String>,
     coverage: Coverage,
@@ -140,17 +126,8 @@ impl Run {
     /// One round in a collection.
     fn round(&mut self, dir: &Path, model: &mut Model, seed: u64, number: u64) {
         let mut random = Random::new(seed);
-        let seed_of_points = seed - seed / 4;
-        let point = self.points[(seed_of_points % self.points.len() as u64) as usize].clone();
-        // Passed on opening alone, and only where half a commit was written.
-        let is_mending = point.starts_with("log.tail") || point == "disk.truncate";
-        let death = if seed % 4 == 3 {
-            Death::Anywhen(random.below(1000))
-        } else if is_mending {
-            Death::At("log.half_written".to_owned(), 1 + random.below(30))
-        } else {
-            Death::At(point.clone(), times(&point, &mut random))
-        };
+        let draw = Draw::new(&self.points, seed, &mut random, times);
+        let death = &draw.death;
         let all = [
             Chore::Checkpoint,
             Chore::Snapshot,
@@ -163,7 +140,7 @@ impl Run {
             Chore::Rollback,
             Chore::Twin,
         ];
-        let mut chores = match &death {
+        let mut chores = match death {
             Death::At(point, _) => chores_to(point).to_vec(),
             Death::Anywhen(_) => Vec::new(),
         };
@@ -173,7 +150,7 @@ impl Run {
             told: dir.join(format!("told-{number}")),
             seed,
             first: 1 + number * 100_000,
-            acts: if point.starts_with("vectors.re") {
+            acts: if draw.point.starts_with("vectors.re") {
                 300
             } else {
                 10 + random.below(30)
@@ -183,12 +160,12 @@ impl Run {
         let log = dir.join("points");
         let _ = std::fs::remove_file(&log);
         let begun = Instant::now();
-        let was_killed = run(&life, Some(&death), &log, self.usual);
+        let was_killed = run(&life, Some(death), &log, self.usual);
         if !was_killed {
             self.usual = begun.elapsed();
         }
         self.coverage.reached(&log);
-        self.coverage.ended(&death, was_killed);
+        self.coverage.ended(death, was_killed);
         for event in told(&life.told) {
             if matches!(event.moment, model::Moment::Answered(_)) {
                 self.acknowledged += 1;
@@ -197,23 +174,12 @@ impl Run {
         }
         let under_way: Vec<Op> = model.under_way().cloned().collect();
         assert!(was_killed || under_way.is_empty());
-        if is_mending || random.one_in(3) {
-            let point = if is_mending {
-                point.clone()
-            } else {
-                (*random.of(&MENDING).unwrap()).to_owned()
-            };
-            let nth = if point.starts_with("log") || is_mending {
-                1
-            } else {
-                1 + random.below(8)
-            };
+        if let Some(death) = draw.second(&mut random) {
             let opening = Life {
                 acts: 0,
                 chores: Vec::new(),
                 ..life
             };
-            let death = Death::At(point, nth);
             let _ = std::fs::remove_file(&log);
             let was_killed = run(&opening, Some(&death), &log, self.usual);
             self.coverage.reached(&log);

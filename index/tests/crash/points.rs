@@ -6,37 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Numbers that look like chance and come again with the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut random = Self(seed);
-        random.next();
-        random
-    }
-
-    /// `splitmix64`.
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit.max(1)
-    }
-
-    pub(crate) fn one_in(&mut self, many: u64) -> bool {
-        self.below(many) == 0
-    }
-
-    pub(crate) fn of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
-        all.get(self.below(all.len() as u64) as usize)
-    }
-}
+use crate::random::Random;
 
 /// How a life ends, unless it comes to its end by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +60,78 @@ pub(crate) fn all(sources: &Path) -> Vec<String> {
     }
     found
 }
+
+/// What a round is about, before its chores are chosen.
+pub(crate) struct Draw {
+    /// Where a process shall die in this round.
+    pub(crate) point: String,
+    /// How the life ends that writes.
+    pub(crate) death: Death,
+    /// Whether the point is passed on opening alone, and only where half a
+    /// commit was written.
+    is_mending: bool,
+}
+
+impl Draw {
+    /// Every fourth round ends at any moment; the others go through all points.
+    /// `times` says how often a point is passed before the process dies at it.
+    pub(crate) fn new(
+        points: &[String],
+        seed: u64,
+        random: &mut Random,
+        times: impl FnOnce(&str, &mut Random) -> u64,
+    ) -> Self {
+        let turn = seed - seed / 4;
+        let point = points[(turn % points.len() as u64) as usize].clone();
+        let is_mending = point.starts_with("log.tail") || point == "disk.truncate";
+        let death = if seed % 4 == 3 {
+            Death::Anywhen(random.below(1000))
+        } else if is_mending {
+            Death::At("log.half_written".to_owned(), 1 + random.below(15))
+        } else {
+            let nth = times(&point, random);
+            Death::At(point.clone(), nth)
+        };
+        Self {
+            point,
+            death,
+            is_mending,
+        }
+    }
+
+    /// How the opening ends that mends what was left: in every third round, and
+    /// where the point is passed there alone.
+    pub(crate) fn second(&self, random: &mut Random) -> Option<Death> {
+        if !self.is_mending && !random.one_in(3) {
+            return None;
+        }
+        let point = if self.is_mending {
+            self.point.as_str()
+        } else {
+            random.of(&MENDING)?
+        };
+        let is_once = self.is_mending || point.starts_with("log") || point.starts_with("check");
+        let nth = if is_once { 1 } else { 1 + random.below(8) };
+        Some(Death::At(point.to_owned(), nth))
+    }
+}
+
+/// Points that an opening passes that mends something.
+const MENDING: [&str; 13] = [
+    "log.tail_found_torn",
+    "log.tail_cut",
+    "manifest.written",
+    "manifest.copy_renamed",
+    "projection.entered",
+    "text.prepared",
+    "text.committed",
+    "checkpoint.vectors_saved",
+    "checkpoint.catalog_flushed",
+    "disk.write",
+    "disk.rename",
+    "disk.remove",
+    "disk.sync",
+];
 
 /// Points that rounds do not pass: a graph takes 20,000 vectors and has a test of
 /// its own, and what is damaged is salvaged where damage is tested.

@@ -7,7 +7,8 @@ use cento_core::{
     Filter, Metadata, TextKind,
 };
 use cento_index::{
-    CollectionSettings, Condition, Engine, NewDocument, Precision, PutOutcome, Store, View,
+    CollectionSettings, Condition, DerivedDocument, Engine, NewDocument, PendingDocument,
+    Precision, PutOutcome, Store, View,
 };
 use serde_json::{Value, json};
 
@@ -86,6 +87,36 @@ pub(crate) fn document(name: &str, text: &str, metadata: &Value) -> NewDocument 
     }
 }
 
+/// Another configuration: one chunk a document, vectors as they were given.
+pub(crate) fn whole() -> CollectionSettings {
+    CollectionSettings {
+        embedder: "toy reversed".to_owned(),
+        chunking: "whole".to_owned(),
+        precision: Precision::F32,
+        ..settings()
+    }
+}
+
+/// What a generation of this configuration, or of [`settings`], derives.
+pub(crate) fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
+    let text = pending.document.text.clone();
+    if is_whole {
+        let new = document("x", &text.replace(". ", ", "), &json!({}));
+        let vectors = vec![embed(&text).into_iter().rev().collect()];
+        return DerivedDocument {
+            pending,
+            chunks: new.chunks,
+            vectors,
+        };
+    }
+    let new = document("x", &text, &json!({}));
+    DerivedDocument {
+        pending,
+        chunks: new.chunks,
+        vectors: new.vectors,
+    }
+}
+
 pub(crate) fn put(engine: &Engine, batch: Vec<NewDocument>) {
     for outcome in engine.put(engine.view().generation(), batch).unwrap() {
         assert!(matches!(outcome, PutOutcome::Stored(_)), "{outcome:?}");
@@ -130,4 +161,17 @@ pub(crate) fn reopen(dir: &std::path::Path) -> (Store, Arc<Engine>) {
 pub(crate) fn assert_clean(engine: &Engine) {
     let report = engine.audit().unwrap();
     assert!(report.is_clean(), "{report:?}");
+}
+
+pub(crate) fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

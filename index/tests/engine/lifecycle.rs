@@ -4,9 +4,8 @@ use std::path::Path;
 
 use cento_core::{CollectionName, Sequence};
 use cento_index::{
-    CollectionSettings, Condition, DeleteOutcome, DerivedDocument, Engine, GenerationState,
-    IndexError, NewPatch, PatchOutcome, PendingDocument, Precision, PutOutcome, Store,
-    StoreOptions,
+    Condition, DeleteOutcome, Engine, GenerationState, IndexError, NewPatch, PatchOutcome,
+    PendingDocument, PutOutcome, Store, StoreOptions,
 };
 use serde_json::json;
 
@@ -61,36 +60,15 @@ fn open(dir: &Path) -> (Store, std::sync::Arc<Engine>) {
     (store, engine)
 }
 
-/// Another way of cutting: the whole text is one chunk; vectors turned about.
-fn other() -> CollectionSettings {
-    CollectionSettings {
-        embedder: "toy reversed".to_owned(),
-        chunking: "whole".to_owned(),
-        precision: Precision::F32,
-        ..settings()
-    }
-}
-
-fn derive_whole(pending: PendingDocument) -> DerivedDocument {
-    let text = pending.document.text.clone();
-    let whole = document("x", &text.replace(". ", ", "), &json!({}));
-    let vectors = vec![embed(&text).into_iter().rev().collect()];
-    DerivedDocument {
-        pending,
-        chunks: whole.chunks,
-        vectors,
-    }
-}
-
 fn reindex(engine: &Engine) {
-    let generation = engine.begin_generation(&other()).unwrap();
+    let generation = engine.begin_generation(&whole()).unwrap();
     loop {
         let pending = engine.pending(generation, 300).unwrap();
         if pending.is_empty() {
             break;
         }
-        let derived = pending.into_iter().map(derive_whole).collect();
-        engine.derive(generation, derived).unwrap();
+        let whole = pending.into_iter().map(|one| derived(one, true)).collect();
+        engine.derive(generation, whole).unwrap();
     }
     assert_eq!(engine.switch(generation, None).unwrap(), 0);
 }
@@ -150,14 +128,14 @@ fn a_former_copy_of_the_catalog_does_not_bring_deleted_documents_back() {
     drop((engine, store));
     let catalog = crate::recovery::projections(dir.path()).join("catalog");
     let kept = dir.path().join("kept");
-    crate::recovery::copy_dir(&catalog, &kept);
+    copy_dir(&catalog, &kept);
     let (store, engine) = open(dir.path());
     engine.delete(&[id("gone")]).unwrap();
     fill(&engine);
     engine.compact(0.0).unwrap();
     drop((engine, store));
     std::fs::remove_dir_all(&catalog).unwrap();
-    crate::recovery::copy_dir(&kept, &catalog);
+    copy_dir(&kept, &catalog);
     let (_store, engine) = open(dir.path());
     assert_filled(&engine);
 }
@@ -168,8 +146,8 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     let (store, engine) = open(dir.path());
     fill(&engine);
     let former = engine.refresh().unwrap();
-    let generation = engine.begin_generation(&other()).unwrap();
-    assert_eq!(engine.begin_generation(&other()).unwrap(), generation);
+    let generation = engine.begin_generation(&whole()).unwrap();
+    assert_eq!(engine.begin_generation(&whole()).unwrap(), generation);
     assert!(engine.pending_count(generation).unwrap() == 28);
     let first = engine.pending(generation, 100).unwrap();
     // Replaced and deleted after they were read: what comes back is stale.
@@ -178,8 +156,8 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
         vec![document("d0", "Newer than that.", &json!({}))],
     );
     engine.delete(&[id("d1")]).unwrap();
-    let derived = first.into_iter().map(derive_whole).collect();
-    engine.derive(generation, derived).unwrap();
+    let whole = first.into_iter().map(|one| derived(one, true)).collect();
+    engine.derive(generation, whole).unwrap();
     let waiting = engine.switch(generation, None).unwrap();
     assert!(waiting > 0);
     assert_eq!(engine.view().generation(), former.generation());
@@ -188,8 +166,9 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     // Half built, and gone on with after opening.
     let (store, engine) = open(dir.path());
     assert_eq!(engine.pending_count(generation).unwrap(), waiting);
-    let mut last =
-        |pending: Vec<PendingDocument>| Ok(pending.into_iter().map(derive_whole).collect());
+    let mut last = |pending: Vec<PendingDocument>| {
+        Ok(pending.into_iter().map(|one| derived(one, true)).collect())
+    };
     assert_eq!(engine.switch(generation, Some(&mut last)).unwrap(), 0);
     let view = engine.view();
     assert_eq!(view.generation(), generation);
@@ -223,15 +202,7 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     engine.resume_generation(former.generation()).unwrap();
     assert_eq!(engine.pending_count(former.generation()).unwrap(), 2);
     let mut last = |pending: Vec<PendingDocument>| {
-        let derived = pending.into_iter().map(|pending| {
-            let new = document("x", &pending.document.text, &json!({}));
-            DerivedDocument {
-                pending,
-                chunks: new.chunks,
-                vectors: new.vectors,
-            }
-        });
-        Ok(derived.collect())
+        Ok(pending.into_iter().map(|one| derived(one, false)).collect())
     };
     let switched = engine.switch(former.generation(), Some(&mut last)).unwrap();
     assert_eq!(switched, 0);
@@ -353,11 +324,11 @@ fn a_chunks_number_is_not_given_again_after_compaction_and_the_loss_of_the_catal
     };
     put(&engine, "First on pumps.");
     let former = engine.view().generation();
-    let generation = engine.begin_generation(&other()).unwrap();
+    let generation = engine.begin_generation(&whole()).unwrap();
     let derive_all = |engine: &Engine| {
         let pending = engine.pending(generation, u64::MAX).unwrap();
-        let derived = pending.into_iter().map(derive_whole).collect();
-        engine.derive(generation, derived).unwrap();
+        let whole = pending.into_iter().map(|one| derived(one, true)).collect();
+        engine.derive(generation, whole).unwrap();
     };
     derive_all(&engine);
     put(&engine, "Second on hoses.");
@@ -379,15 +350,7 @@ fn a_chunks_number_is_not_given_again_after_compaction_and_the_loss_of_the_catal
     let (_store, engine) = open(dir.path());
     engine.resume_generation(former).unwrap();
     let mut last = |pending: Vec<PendingDocument>| {
-        let derived = pending.into_iter().map(|pending| {
-            let new = document("x", &pending.document.text, &json!({}));
-            DerivedDocument {
-                pending,
-                chunks: new.chunks,
-                vectors: new.vectors,
-            }
-        });
-        Ok(derived.collect())
+        Ok(pending.into_iter().map(|one| derived(one, false)).collect())
     };
     assert_eq!(engine.switch(former, Some(&mut last)).unwrap(), 0);
     assert_clean(&engine);

@@ -211,19 +211,6 @@ fn a_collection_in_use_is_neither_deleted_nor_rebuilt() {
     assert!(store.delete(&name()).is_ok());
 }
 
-pub(crate) fn copy_dir(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
 #[test]
 fn what_a_crash_left_of_an_unfinished_commit_is_in_nobodys_way() {
     // The files of a commit are written before the one that names them. A

@@ -8,13 +8,12 @@ use std::sync::{Arc, Once};
 use cento_core::{GenerationNo, MetadataPatch};
 use cento_index::archive::{ArchiveAbout, export};
 use cento_index::{
-    CollectionSettings, Condition, DerivedDocument, Engine, NewPatch, PatchOutcome,
-    PendingDocument, Precision, Store, StoreOptions,
+    Condition, Engine, NewPatch, PatchOutcome, PendingDocument, Store, StoreOptions,
 };
 use serde_json::{Value, json};
 
 use crate::answers::{self, FILE};
-use crate::corpus::{self, assert_clean, document, embed, id, put};
+use crate::corpus::{self, assert_clean, derived, document, id, put, whole};
 use crate::files::{collection, copy, folder};
 
 /// Makes the fixture anew if that is asked for, before anybody looks at it.
@@ -36,35 +35,6 @@ pub(crate) fn options() -> StoreOptions {
         segment_bytes: 1_500,
         text_arena_bytes: 15_000_000,
         ..StoreOptions::default()
-    }
-}
-
-/// The second configuration: one chunk a document, vectors as they were given.
-fn whole() -> CollectionSettings {
-    CollectionSettings {
-        embedder: "toy reversed".to_owned(),
-        chunking: "whole".to_owned(),
-        precision: Precision::F32,
-        ..corpus::settings()
-    }
-}
-
-fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
-    let text = pending.document.text.clone();
-    if is_whole {
-        let new = document("x", &text.replace(". ", ", "), &json!({}));
-        let vectors = vec![embed(&text).into_iter().rev().collect()];
-        return DerivedDocument {
-            pending,
-            chunks: new.chunks,
-            vectors,
-        };
-    }
-    let new = document("x", &text, &json!({}));
-    DerivedDocument {
-        pending,
-        chunks: new.chunks,
-        vectors: new.vectors,
     }
 }
 

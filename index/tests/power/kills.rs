@@ -200,15 +200,15 @@ fn prepare(dir: &Path) -> (Store, Arc<Engine>) {
     put("c", 0);
     put("b", 1);
     engine.delete(&[corpus::id("c")]).unwrap();
-    let building = engine.begin_generation(&script::whole()).unwrap();
+    let building = engine.begin_generation(&corpus::whole()).unwrap();
     let pending = engine.pending(building, u64::MAX).unwrap();
-    let derived = pending.into_iter().map(|one| script::derived(one, true));
+    let derived = pending.into_iter().map(|one| corpus::derived(one, true));
     engine.derive(building, derived.collect()).unwrap();
     // The open segment is full, and something of it is not applied everywhere.
     engine.refresh().unwrap();
     put("d", 0);
     let pending = engine.pending(building, u64::MAX).unwrap();
-    let derived = pending.into_iter().map(|one| script::derived(one, true));
+    let derived = pending.into_iter().map(|one| corpus::derived(one, true));
     engine.derive(building, derived.collect()).unwrap();
     (store, engine)
 }

@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex};
 use cento_core::{GenerationNo, MetadataPatch};
 use cento_index::fault::{Action, Cut, Journal, arm, disarm_all};
 use cento_index::{
-    CollectionSettings, Condition, DerivedDocument, Engine, GenerationState, NewDocument, NewPatch,
-    PatchOutcome, PendingDocument, Precision, Store, StoreOptions,
+    Condition, Engine, GenerationState, NewDocument, NewPatch, PatchOutcome, PendingDocument,
+    Store, StoreOptions,
 };
 use serde_json::{Value, json};
 
 use crate::catalogs::{self, Copy};
-use crate::corpus::{self, document, id};
+use crate::corpus::{self, derived, document, id, whole};
 use crate::state::{Documents, EVERYWHERE, Kept, State, observe};
 
 /// What was done and acknowledged, and what there was to see then.
@@ -90,31 +90,6 @@ fn metadata(name: &str, round: usize) -> Value {
 /// A document of this script.
 pub(crate) fn document_of(name: &str, round: usize) -> NewDocument {
     document(name, &text(name, round), &metadata(name, round))
-}
-
-/// Another way of cutting: the whole text is one chunk.
-pub(crate) fn whole() -> CollectionSettings {
-    CollectionSettings {
-        embedder: "toy reversed".to_owned(),
-        chunking: "whole".to_owned(),
-        precision: Precision::F32,
-        ..corpus::settings()
-    }
-}
-
-pub(crate) fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
-    let text = pending.document.text.clone();
-    let cut = if is_whole {
-        text.replace(". ", ", ")
-    } else {
-        text
-    };
-    let new = document("x", &cut, &json!({}));
-    DerivedDocument {
-        pending,
-        chunks: new.chunks,
-        vectors: new.vectors,
-    }
 }
 
 impl Writer<'_> {
