@@ -9,14 +9,16 @@
 //! One process owns a data directory, readers included. The lock is the
 //! operating system's, so no crash leaves it behind.
 
-use std::collections::HashMap;
+mod open_engines;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cento_core::CollectionName;
+use open_engines::{Claim, OpenEngines};
 
 use crate::archive::{ArchiveAbout, import};
 use crate::disk::{self, create_dir, remove_dir, sync_dir, write_atomically};
@@ -32,23 +34,9 @@ use crate::{
 pub struct Store {
     dir: PathBuf,
     options: StoreOptions,
-    engines: Mutex<OpenEngines>,
+    engines: OpenEngines,
     /// Holds the lock until it is dropped.
     lock: File,
-}
-
-/// The engines that are open.
-#[derive(Default)]
-struct OpenEngines {
-    by_name: HashMap<CollectionName, OpenEngine>,
-    /// Counts the times that an engine was asked for.
-    clock: u64,
-}
-
-struct OpenEngine {
-    engine: Arc<Engine>,
-    /// When it was asked for last.
-    asked: u64,
 }
 
 impl Store {
@@ -68,7 +56,7 @@ impl Store {
         let store = Self {
             dir: dir.to_owned(),
             options,
-            engines: Mutex::default(),
+            engines: OpenEngines::default(),
             lock,
         };
         store.remove_leftovers()?;
@@ -151,7 +139,7 @@ impl Store {
         name: &CollectionName,
         fill: impl FnOnce(&Path) -> Result<(), IndexError>,
     ) -> Result<Arc<Engine>, IndexError> {
-        let mut engines = self.engines();
+        let claim = self.engines.claim(name);
         let dir = self.collection_dir(name);
         if dir.exists() {
             return Err(IndexError::CollectionExists { name: name.clone() });
@@ -164,33 +152,28 @@ impl Store {
         disk::rename(&fresh, &dir)?;
         sync_dir(&self.dir.join("collections"))?;
         fault::point("collection.renamed");
-        self.open_engine(&mut engines, name, &dir)
+        self.open_engine(&claim)
     }
 
     /// Opens a collection, or hands out the open one.
     pub fn collection(&self, name: &CollectionName) -> Result<Arc<Engine>, IndexError> {
-        let mut engines = self.engines();
-        if let Some(engine) = engines.get(name) {
+        if let Some(engine) = self.engines.get(name) {
             return Ok(engine);
         }
-        let dir = self.existing_dir(name)?;
-        self.open_engine(&mut engines, name, &dir)
+        self.existing_dir(name)?;
+        let claim = self.engines.claim(name);
+        if let Some(engine) = claim.engine() {
+            return Ok(engine);
+        }
+        self.open_engine(&claim)
     }
 
-    fn open_engine(
-        &self,
-        engines: &mut OpenEngines,
-        name: &CollectionName,
-        dir: &Path,
-    ) -> Result<Arc<Engine>, IndexError> {
-        engines.make_room(self.options.open_collections);
-        let engine = Arc::new(Engine::open(dir, &self.options)?);
-        engines.insert(name, &engine);
+    fn open_engine(&self, claim: &Claim<'_>) -> Result<Arc<Engine>, IndexError> {
+        let dir = self.existing_dir(claim.name())?;
+        self.engines.make_room(self.options.open_collections.max(1));
+        let engine = Arc::new(Engine::open(&dir, &self.options)?);
+        claim.opened(&engine);
         Ok(engine)
-    }
-
-    fn engines(&self) -> MutexGuard<'_, OpenEngines> {
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The names of all collections, in order.
@@ -220,9 +203,9 @@ impl Store {
     /// # Errors
     /// [`IndexError::CollectionInUse`] if somebody holds its engine.
     pub fn delete(&self, name: &CollectionName) -> Result<(), IndexError> {
-        let mut engines = self.engines();
+        let claim = self.engines.claim(name);
         let dir = self.existing_dir(name)?;
-        engines.release(name)?;
+        claim.close()?;
         let doomed = self.dir.join("collections").join(format!("{name}{OLD}"));
         remove_dir(&doomed)?;
         disk::rename(&dir, &doomed)?;
@@ -240,19 +223,17 @@ impl Store {
         name: &CollectionName,
         which: &[Projection],
     ) -> Result<Arc<Engine>, IndexError> {
-        {
-            let mut engines = self.engines();
-            let dir = self.existing_dir(name)?;
-            engines.release(name)?;
-            let manifest = manifest::Root::open(&dir)?.manifest();
-            for entry in &manifest.generations {
-                let folder = projections::generation_dir(&dir, entry.folder);
-                for projection in which {
-                    remove_dir(&folder.join(projection.name()))?;
-                }
+        let claim = self.engines.claim(name);
+        let dir = self.existing_dir(name)?;
+        claim.close()?;
+        let manifest = manifest::Root::open(&dir)?.manifest();
+        for entry in &manifest.generations {
+            let folder = projections::generation_dir(&dir, entry.folder);
+            for projection in which {
+                remove_dir(&folder.join(projection.name()))?;
             }
         }
-        self.collection(name)
+        self.open_engine(&claim)
     }
 
     /// Saves what is whole of a damaged log, and opens the collection.
@@ -266,13 +247,11 @@ impl Store {
         &self,
         name: &CollectionName,
     ) -> Result<(Arc<Engine>, SalvageReport), IndexError> {
-        let report = {
-            let mut engines = self.engines();
-            let dir = self.existing_dir(name)?;
-            engines.release(name)?;
-            salvage(&dir)?
-        };
-        Ok((self.collection(name)?, report))
+        let claim = self.engines.claim(name);
+        let dir = self.existing_dir(name)?;
+        claim.close()?;
+        let report = salvage(&dir)?;
+        Ok((self.open_engine(&claim)?, report))
     }
 
     fn collection_dir(&self, name: &CollectionName) -> PathBuf {
@@ -316,58 +295,6 @@ impl Store {
                 remove_dir(&path)?;
             }
         }
-        Ok(())
-    }
-}
-
-impl OpenEngine {
-    /// Whether somebody holds the engine or one of its views: the view's files
-    /// would stay open, and sled's lock with them.
-    fn is_held(&self) -> bool {
-        Arc::strong_count(&self.engine) > 1 || self.engine.is_read()
-    }
-}
-
-impl OpenEngines {
-    fn get(&mut self, name: &CollectionName) -> Option<Arc<Engine>> {
-        self.clock += 1;
-        let open = self.by_name.get_mut(name)?;
-        open.asked = self.clock;
-        Some(Arc::clone(&open.engine))
-    }
-
-    fn insert(&mut self, name: &CollectionName, engine: &Arc<Engine>) {
-        self.clock += 1;
-        let open = OpenEngine {
-            engine: Arc::clone(engine),
-            asked: self.clock,
-        };
-        self.by_name.insert(name.clone(), open);
-    }
-
-    /// Closes engines that nobody holds, those first that were not asked for
-    /// longest, until there is room for one more.
-    fn make_room(&mut self, most: usize) {
-        while self.by_name.len() >= most.max(1) {
-            let idle = (self.by_name.iter())
-                .filter(|(_, open)| !open.is_held())
-                .min_by_key(|(_, open)| open.asked)
-                .map(|(name, _)| name.clone());
-            let Some(name) = idle else { return };
-            if let Some(open) = self.by_name.remove(&name) {
-                // So that opening it again is quick; it loses nothing if not.
-                let _ = open.engine.checkpoint();
-            }
-        }
-    }
-
-    /// Closes an engine that nobody else holds: two engines must never write
-    /// to one log.
-    fn release(&mut self, name: &CollectionName) -> Result<(), IndexError> {
-        if self.by_name.get(name).is_some_and(OpenEngine::is_held) {
-            return Err(IndexError::CollectionInUse { name: name.clone() });
-        }
-        self.by_name.remove(name);
         Ok(())
     }
 }
