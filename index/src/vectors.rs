@@ -10,6 +10,9 @@
 mod block;
 mod codes;
 mod graph;
+mod kernels;
+mod rows;
+mod scan;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use crate::{IndexError, fault};
 pub(crate) use block::{Block, keep_best};
 pub(crate) use codes::Codes;
 use graph::Graph;
+use rows::Query;
 
 const FORMAT: Format = Format {
     kind: b"centovec",
@@ -67,10 +71,11 @@ impl VectorSet {
                 (scored.collect(), false)
             }
             None => {
+                let query = Query::new(query);
                 let scans = self
                     .blocks
                     .iter()
-                    .flat_map(|block| block.scan(query, allowed, depth));
+                    .flat_map(|block| block.scan(&query, allowed, depth));
                 (scans.collect(), true)
             }
         };
@@ -82,7 +87,7 @@ impl VectorSet {
     /// direction.
     pub(crate) fn cosine(&self, query: &[f32], number: ChunkNo) -> Option<CosineScore> {
         let (block, row) = self.find(number)?;
-        block.cosine(query, row)
+        block.space().cosine(query, row)
     }
 
     /// How many rows it holds, dead ones included.
@@ -91,9 +96,9 @@ impl VectorSet {
     }
 
     /// The codes of a chunk.
-    pub(crate) fn codes(&self, number: ChunkNo) -> Option<&[i8]> {
+    pub(crate) fn codes(&self, number: ChunkNo) -> Option<Codes> {
         let (block, row) = self.find(number)?;
-        Some(block.codes(row))
+        Some(block.space().codes(row))
     }
 
     fn find(&self, number: ChunkNo) -> Option<(&Block, usize)> {
@@ -327,7 +332,7 @@ impl Vectors {
             for row in 0..block.rows() {
                 let number = block.number(row);
                 if live.contains(number.0) {
-                    kept.push([number], block.codes(row));
+                    kept.push_row(block, row);
                 }
             }
         }
@@ -421,7 +426,8 @@ fn encode_frame(applied: Applied, rows: &[(Arc<Block>, usize)]) -> Vec<u8> {
         payload.extend_from_slice(&block.number(*row).0.to_le_bytes());
     }
     for (block, row) in rows {
-        payload.extend(block.codes(*row).iter().map(|&code| code.cast_unsigned()));
+        let codes = block.space().codes(*row);
+        payload.extend(codes.values().iter().map(|&code| code.cast_unsigned()));
     }
     payload
 }

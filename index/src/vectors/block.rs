@@ -4,46 +4,46 @@ use cento_core::{ChunkNo, CosineScore};
 use rayon::prelude::*;
 use roaring::RoaringTreemap;
 
-use super::codes::{Codes, dot, inverse_length};
+use super::rows::{Query, RowStore, Space};
 
 /// A run of vectors in order of their chunks' numbers; never changed once a
 /// view holds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
     numbers: Vec<ChunkNo>,
-    codes: Codes,
-    inverse_lengths: Vec<f32>,
+    rows: RowStore,
 }
 
 /// Rows that one task of an exact scan looks at.
-const ROWS_PER_TASK: usize = 4096;
+const ROWS_PER_TASK: usize = 16_384;
 
 impl Block {
     /// An empty block.
     pub(crate) fn empty(dimensions: usize) -> Self {
         Self {
             numbers: Vec::new(),
-            codes: Codes::new(dimensions, Vec::new()),
-            inverse_lengths: Vec::new(),
+            rows: RowStore::new(dimensions),
         }
     }
 
     /// Appends vectors whose numbers are greater than all here.
     pub(crate) fn push(&mut self, numbers: impl IntoIterator<Item = ChunkNo>, values: &[i8]) {
-        let known = self.codes.rows();
         self.numbers.extend(numbers);
-        self.codes.extend(values);
-        for row in known..self.codes.rows() {
-            self.inverse_lengths
-                .push(inverse_length(self.codes.row(row)));
-        }
-        debug_assert_eq!(self.numbers.len(), self.codes.rows());
+        self.rows.extend(values);
+        debug_assert_eq!(self.numbers.len(), self.space().len());
+    }
+
+    /// Appends a row of another block.
+    pub(crate) fn push_row(&mut self, other: &Self, row: usize) {
+        self.numbers.push(other.numbers[row]);
+        self.rows.append_row(&other.rows, row);
     }
 
     /// This block with another behind it.
     pub(crate) fn joined(&self, later: &Self) -> Self {
         let mut joined = self.clone();
-        joined.push(later.numbers.iter().copied(), later.codes.values());
+        joined.numbers.extend(&later.numbers);
+        joined.rows.append(&later.rows);
         joined
     }
 
@@ -57,9 +57,9 @@ impl Block {
         self.numbers[row]
     }
 
-    /// The codes of a row.
-    pub(crate) fn codes(&self, row: usize) -> &[i8] {
-        self.codes.row(row)
+    /// What its rows are compared by.
+    pub(crate) fn space(&self) -> Space<'_> {
+        self.rows.space()
     }
 
     /// The row of a chunk.
@@ -69,43 +69,37 @@ impl Block {
 
     /// A row as a vector of unit length (all zeros if the codes are).
     pub(crate) fn unit_vector(&self, row: usize) -> Vec<f32> {
-        let scale = self.inverse_lengths[row];
-        self.codes(row)
-            .iter()
-            .map(|&code| f32::from(code) * scale)
-            .collect()
-    }
-
-    /// The cosine of a unit query with a row; `None` for a row of zeros, which
-    /// points nowhere.
-    pub(crate) fn cosine(&self, query: &[f32], row: usize) -> Option<CosineScore> {
-        let scale = self.inverse_lengths[row];
-        (scale > 0.0)
-            .then(|| CosineScore((dot(query, self.codes.row(row)) * scale).clamp(-1.0, 1.0)))
+        let space = self.space();
+        let scale = space.inverse_lengths[row];
+        let codes = space.codes(row);
+        let unit = codes.values().iter().map(|&code| f32::from(code) * scale);
+        unit.collect()
     }
 
     /// Compares the query with every allowed row, and keeps the `depth` best
     /// of each task: at least the `depth` best of the block.
     pub(crate) fn scan(
         &self,
-        query: &[f32],
+        query: &Query<'_>,
         allowed: &RoaringTreemap,
         depth: usize,
     ) -> Vec<(ChunkNo, CosineScore)> {
-        let tasks = self.rows().div_ceil(ROWS_PER_TASK);
-        (0..tasks)
-            .into_par_iter()
-            .flat_map_iter(|task| {
-                let first = task * ROWS_PER_TASK;
-                let last = (first + ROWS_PER_TASK).min(self.rows());
-                let mut hits: Vec<_> = (first..last)
-                    .filter(|&row| allowed.contains(self.numbers[row].0))
-                    .filter_map(|row| Some((self.numbers[row], self.cosine(query, row)?)))
-                    .collect();
-                keep_best(&mut hits, depth);
-                hits
-            })
-            .collect()
+        let scan = |task: usize| {
+            let first = task * ROWS_PER_TASK;
+            let last = (first + ROWS_PER_TASK).min(self.rows());
+            let allowed = (first..last).filter(|&row| allowed.contains(self.numbers[row].0));
+            let mut hits: Vec<_> = (super::scan::nearest(self.space(), query, allowed, depth))
+                .into_iter()
+                .map(|(row, score)| (self.numbers[row], score))
+                .collect();
+            keep_best(&mut hits, depth);
+            hits
+        };
+        match self.rows().div_ceil(ROWS_PER_TASK) {
+            0 => Vec::new(),
+            1 => scan(0),
+            tasks => (0..tasks).into_par_iter().flat_map_iter(scan).collect(),
+        }
     }
 }
 

@@ -20,9 +20,10 @@ impl Codes {
     }
 
     /// Quantises vectors of `dimensions` finite components.
-    pub(crate) fn quantise(dimensions: usize, vectors: &[Vec<f32>]) -> Self {
+    pub(crate) fn quantise(dimensions: usize, vectors: &[impl AsRef<[f32]>]) -> Self {
         let mut values = Vec::with_capacity(vectors.len() * dimensions);
         for vector in vectors {
+            let vector = vector.as_ref();
             let largest = vector.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
             let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
             #[expect(clippy::cast_possible_truncation, reason = "within ±127 by the scale")]
@@ -45,12 +46,6 @@ impl Codes {
     pub(crate) fn values(&self) -> &[i8] {
         &self.values
     }
-
-    /// Adds the rows of another of the same dimensions.
-    pub(crate) fn extend(&mut self, values: &[i8]) {
-        debug_assert!(values.len().is_multiple_of(self.dimensions));
-        self.values.extend_from_slice(values);
-    }
 }
 
 /// 1 ÷ the length of a row; 0 for a row of zeros, whose cosines are then 0.
@@ -71,29 +66,6 @@ pub(crate) fn inverse_length(row: &[i8]) -> f32 {
     }
 }
 
-/// The dot product of a query with a row of codes.
-///
-/// Sixteen partial sums, so that the compiler may use vector registers; their
-/// order is fixed, so that the same query gives the same bits.
-pub(crate) fn dot(query: &[f32], row: &[i8]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0.0_f32; LANES];
-    let mut queries = query.chunks_exact(LANES);
-    let mut rows = row.chunks_exact(LANES);
-    for (q, r) in (&mut queries).zip(&mut rows) {
-        for lane in 0..LANES {
-            sums[lane] += q[lane] * f32::from(r[lane]);
-        }
-    }
-    let rest: f32 = queries
-        .remainder()
-        .iter()
-        .zip(rows.remainder())
-        .map(|(q, &r)| q * f32::from(r))
-        .sum();
-    sums.iter().sum::<f32>() + rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,9 +74,10 @@ mod tests {
     fn quantising_keeps_the_direction() {
         let vector: Vec<f32> = (0..50_u8).map(|i| f32::from(i % 7) - 3.0).collect();
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let unit: Vec<f32> = vector.iter().map(|x| x / length).collect();
-        let codes = Codes::quantise(50, std::slice::from_ref(&unit));
-        let cosine = dot(&unit, codes.row(0)) * inverse_length(codes.row(0));
+        let codes = Codes::quantise(50, &[&vector]);
+        let pairs = vector.iter().zip(codes.row(0));
+        let dot: f32 = pairs.map(|(x, &code)| x * f32::from(code)).sum();
+        let cosine = dot / length * inverse_length(codes.row(0));
         assert!((cosine - 1.0).abs() < 1e-4, "{cosine}");
     }
 
