@@ -131,8 +131,12 @@ impl From<&IndexError> for Problem {
             E::DirectoryInUse { .. } => new("directory_in_use", 409)
                 .with_help("wait for that process, end it, or use another --data directory")
                 .retryable(),
-            E::Format { .. } => new("unknown_format", 500)
-                .with_help("it may have been written by a newer version of cento"),
+            E::GenerationInUse { .. } => new("generation_in_use", 409)
+                .with_help("wait until that query has ended")
+                .retryable(),
+            E::Format { .. } => new("unknown_format", 500).with_help(
+                "a newer version of cento has written it, or its bytes have changed: then go back to a snapshot or a copy, or save what is whole: `cento doctor --collection NAME --salvage`",
+            ),
             E::LogDamaged { .. } => new("log_damaged", 500).with_help(
                 "bytes on the disk have changed; go back to a snapshot or a copy, or save what is whole: `cento doctor --collection NAME --salvage`",
             ),

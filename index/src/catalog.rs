@@ -128,10 +128,12 @@ impl Catalog {
             catalog.check_format()?;
             Ok(catalog)
         });
-        if let Ok(catalog) = opened {
-            return Ok((catalog, false));
+        match opened {
+            Ok(catalog) => return Ok((catalog, false)),
+            // Whoever reads it goes on to do so, and to write what sled holds.
+            Err(error @ IndexError::GenerationInUse { .. }) => return Err(error),
+            Err(_) => remove_dir(dir)?,
         }
-        remove_dir(dir)?;
         let catalog = Self::try_open(dir, cache_bytes)?;
         catalog.check_format()?;
         Ok((catalog, true))
@@ -152,7 +154,11 @@ impl Catalog {
                         db,
                     });
                 }
-                Err(error) if is_locked(&error) && waited < LOCKED_FOR => {
+                Err(error) if is_locked(&error) => {
+                    if waited >= LOCKED_FOR {
+                        let path = dir.to_owned();
+                        return Err(IndexError::GenerationInUse { path });
+                    }
                     std::thread::sleep(LOCKED_STEP);
                     waited += LOCKED_STEP;
                 }
@@ -416,9 +422,18 @@ impl Catalog {
         }
     }
 
-    /// How many version rows there are, those of retired versions included.
-    pub(crate) fn version_rows(&self) -> usize {
-        self.db.scan_prefix(b"c").count()
+    /// Visits all rows of versions, those of retired ones included; says how many
+    /// there are.
+    pub(crate) fn for_each_version_row(
+        &self,
+        mut visit: impl FnMut(&Version),
+    ) -> Result<u64, IndexError> {
+        let mut rows = 0;
+        for row in self.db.scan_prefix(b"c") {
+            visit(&decode(&row.map_err(failed)?.1)?);
+            rows += 1;
+        }
+        Ok(rows)
     }
 
     /// Asks sled to write what it holds in memory.

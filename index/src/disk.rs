@@ -2,7 +2,8 @@
 //! there after a crash?
 //!
 //! Every file that this crate writes itself is written, synced, renamed and
-//! removed here; sled and tantivy have doors of their own. Nothing is durable
+//! removed here, but for the lock, which no crash may leave behind anyway; sled,
+//! tantivy and hnsw_rs have doors of their own. Nothing is durable
 //! before it has been synced: a file's bytes by [`DiskFile::sync_data`], its
 //! name by [`sync_dir`] of the directory that holds it. Each step passes
 //! through [`crate::fault`], where tests make it fail, die, or be forgotten.
@@ -89,6 +90,38 @@ impl DiskFile {
     pub(crate) fn sync_data(&self) -> Result<(), IndexError> {
         let step = Step::Sync(&self.identity, &self.path);
         fault::step(step, || self.file.sync_data()).on("cannot sync", &self.path)
+    }
+
+    /// Reads what stands between two offsets.
+    pub(crate) fn read_range(&self, from: u64, to: u64) -> Result<Vec<u8>, IndexError> {
+        let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)];
+        self.read_exact_at(&mut bytes, from)?;
+        Ok(bytes)
+    }
+
+    /// Creates a file that must not be there.
+    pub(crate) fn create_new(path: &Path) -> Result<Self, IndexError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let file = fault::step(Step::Create(path), || options.open(path));
+        Self::new(file.on("cannot create", path)?, path)
+    }
+
+    /// Reads the first `bytes` of the file, [`PIECE`] by piece.
+    pub(crate) fn read_in_pieces(
+        &self,
+        bytes: u64,
+        mut each: impl FnMut(&[u8]) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let mut buffer = vec![0; PIECE];
+        let mut offset = 0;
+        while offset < bytes {
+            let piece = usize::try_from(bytes - offset).map_or(PIECE, |left| left.min(PIECE));
+            self.read_exact_at(&mut buffer[..piece], offset)?;
+            each(&buffer[..piece])?;
+            offset += piece as u64;
+        }
+        Ok(())
     }
 }
 
@@ -184,33 +217,6 @@ fn unless_missing(result: std::io::Result<()>) -> std::io::Result<()> {
 
 /// How many bytes are read or written at once where a file is streamed.
 pub(crate) const PIECE: usize = 256 << 10;
-
-impl DiskFile {
-    /// Creates a file that must not be there.
-    pub(crate) fn create_new(path: &Path) -> Result<Self, IndexError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create_new(true);
-        let file = fault::step(Step::Create(path), || options.open(path));
-        Self::new(file.on("cannot create", path)?, path)
-    }
-
-    /// Reads the first `bytes` of the file, [`PIECE`] by piece.
-    pub(crate) fn read_in_pieces(
-        &self,
-        bytes: u64,
-        mut each: impl FnMut(&[u8]) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
-        let mut buffer = vec![0; PIECE];
-        let mut offset = 0;
-        while offset < bytes {
-            let piece = usize::try_from(bytes - offset).map_or(PIECE, |left| left.min(PIECE));
-            self.read_exact_at(&mut buffer[..piece], offset)?;
-            each(&buffer[..piece])?;
-            offset += piece as u64;
-        }
-        Ok(())
-    }
-}
 
 /// Creates a directory that must not be there. Durable after [`sync_dir`] of
 /// its parent.

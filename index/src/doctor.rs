@@ -90,7 +90,7 @@ impl Engine {
                 chunks: 0,
                 records: 0,
                 log_bytes: segments.bytes(),
-                dead_bytes: dead_bytes(&segments, catalog, view.sequence())?.0,
+                dead_bytes: 0,
                 differences: Vec::new(),
             };
             let (standing, last) = standing(&segments, view.generation(), &mut report)?;
@@ -150,6 +150,11 @@ impl Engine {
             expected_chunks.sort_unstable();
             report.chunks = expected_chunks.len() as u64;
             count_what_is_beyond(&mut report, catalog, view, &expected_chunks)?;
+            // Last, because it rests on the catalog's rows.
+            match dead_bytes(&self.manifest(), &segments, catalog, view.sequence()) {
+                Ok((dead, _)) => report.dead_bytes = dead,
+                Err(error) => report.note("catalog", None, error.to_string()),
+            }
             Ok(report)
         })
     }
@@ -303,7 +308,7 @@ fn count_what_is_beyond(
         );
         report.note("catalog", None, what);
     }
-    let rows = catalog.version_rows() as u64;
+    let rows = catalog.for_each_version_row(|_| ())?;
     if rows < report.documents {
         let what = format!(
             "it has {rows} version rows for {} documents",

@@ -308,14 +308,7 @@ impl Engine {
     /// and be nowhere.
     fn writer_at_checkpoint(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.published()?;
-        writer.guarded(|writer| {
-            if let Some(building) = &mut writer.building {
-                // Its texts and vectors are written down as a view of it.
-                building.publish(&writer.log.segments())?;
-                building.checkpoint()?;
-            }
-            writer.serving.checkpoint()
-        })?;
+        writer.checkpoint()?;
         Ok(writer)
     }
 
@@ -331,6 +324,11 @@ impl Engine {
             &writer.serving.projections.catalog,
             &self.view(),
         )
+    }
+
+    /// The root of its files, as it stands.
+    pub(crate) fn manifest(&self) -> Manifest {
+        self.root.manifest()
     }
 
     /// Whether somebody holds a view. Its files must not be closed then.
@@ -353,16 +351,30 @@ impl Engine {
 }
 
 impl Writer {
-    /// Runs a step that must not be half done: if it fails, the writer stops.
+    /// Runs a step that must not be half done: if it fails, or panics, the writer
+    /// stops.
     fn guarded<T>(
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<T, IndexError>,
     ) -> Result<T, IndexError> {
+        // This is what a panic leaves behind.
+        self.failure = Some("a step of it did not come to its end".to_owned());
         let result = step(self);
-        if let Err(error) = &result {
-            self.failure = Some(error.to_string());
-        }
+        self.failure = result.as_ref().err().map(ToString::to_string);
         result
+    }
+
+    /// Writes down what opening would otherwise have to replay; all of it has
+    /// been published.
+    fn checkpoint(&mut self) -> Result<(), IndexError> {
+        self.guarded(|writer| {
+            if let Some(building) = &mut writer.building {
+                // Its texts and vectors are written down as a view of it.
+                building.publish(&writer.log.segments())?;
+                building.checkpoint()?;
+            }
+            writer.serving.checkpoint()
+        })
     }
 }
 
@@ -378,4 +390,73 @@ fn remove_leftovers(dir: &Path, manifest: &Manifest) -> Result<(), IndexError> {
         }
     }
     snapshot::remove_unfinished(dir)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use cento_core::{ByteSpan, Metadata, TextKind};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_in_the_middle_of_a_step_stops_the_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        Engine::create(dir.path(), &CollectionSettings::for_tests()).unwrap();
+        let engine = Engine::open(dir.path(), &StoreOptions::default()).unwrap();
+        let step = |_: &mut Writer| -> Result<(), IndexError> { panic!("in a library") };
+        let panicked = catch_unwind(AssertUnwindSafe(|| engine.writer().unwrap().guarded(step)));
+        assert!(panicked.is_err());
+        let refused = engine.delete(&[DocumentId::new("a").unwrap()]);
+        assert!(
+            matches!(refused, Err(IndexError::WriterStopped { .. })),
+            "{refused:?}"
+        );
+    }
+
+    #[test]
+    fn a_log_of_other_dimensions_is_skipped_and_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = CollectionSettings::for_tests();
+        Engine::create(dir.path(), &settings).unwrap();
+        let engine = Engine::open(dir.path(), &StoreOptions::default()).unwrap();
+        let new = new_document("a", "A text.", vec![1.0, 0.0, 0.0]);
+        engine.put(engine.view().generation(), vec![new]).unwrap();
+        drop(engine);
+        // As an archive from elsewhere may have it.
+        let mut manifest = Manifest::read_in(dir.path()).unwrap();
+        manifest.generations[0].settings.dimensions = 4;
+        manifest.write(dir.path()).unwrap();
+        remove_dir(&generation_dir(dir.path(), manifest.generations[0].folder)).unwrap();
+        let engine = Engine::open(dir.path(), &StoreOptions::default()).unwrap();
+        let skipped = &engine.recovery().skipped;
+        assert_eq!(skipped.len(), 1, "{skipped:?}");
+        assert!(skipped[0].1.contains("3 dimensions, not 4"), "{skipped:?}");
+        assert_eq!(engine.view().counts().documents, 0);
+        engine.checkpoint().unwrap();
+    }
+
+    /// A document of one chunk.
+    pub(crate) fn new_document(id: &str, text: &str, vector: Vec<f32>) -> NewDocument {
+        NewDocument {
+            document: Document {
+                id: DocumentId::new(id).unwrap(),
+                title: String::new(),
+                source: None,
+                metadata: Metadata::default(),
+                text: text.to_owned(),
+                kind: TextKind::Prose,
+                content_hash: ContentHash::of([text.as_bytes()]),
+            },
+            chunks: vec![Chunk {
+                span: ByteSpan {
+                    start: 0,
+                    end: text.len() as u64,
+                },
+                heading_path: Vec::new(),
+                line: 1,
+            }],
+            vectors: vec![vector],
+            condition: Condition::Always,
+        }
+    }
 }

@@ -108,6 +108,13 @@ pub enum IndexError {
         /// What stands there.
         found: String,
     },
+    /// Nobody's fault: a generation that has served is taken up again while a
+    /// query that began when it served still reads it.
+    #[error("{path} is still read by a query that began when its generation served")]
+    GenerationInUse {
+        /// The catalog that is read.
+        path: PathBuf,
+    },
     /// Our fault or the disk's: bytes in the middle of the log are not what was
     /// written. Nothing is dropped silently.
     #[error("the log is damaged: {path} at byte {offset}: {reason}")]

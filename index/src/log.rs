@@ -155,7 +155,8 @@ impl Log {
         let mut cut = 0;
         if let Some(reason) = end.broken {
             let bytes = file.bytes()?;
-            if next_commit(file, tail.segment.salt, end.position.offset, bytes)?.is_some() {
+            let rest = file.read_range(end.position.offset, bytes)?;
+            if next_commit(tail.segment.salt, &rest).is_some() {
                 let reason = format!("{reason}, and whole commits follow it");
                 return Err(segments.damaged_at(end.position, &reason));
             }
@@ -278,7 +279,11 @@ impl Log {
             if let Some(open) = manifest.segments.last_mut() {
                 open.sealed = Some(sealed);
             }
-            manifest.segments.push(entry.clone());
+            let given_up = manifest.given_up;
+            manifest.segments.push(SegmentEntry {
+                given_up,
+                ..entry.clone()
+            });
         });
         // Where that failed the file stays: the manifest on the disk may name it.
         updated?;
@@ -364,24 +369,18 @@ pub(crate) fn create_segment(
         first,
         sealed: None,
         table: None,
+        given_up: 0,
+        kept: 0,
     };
     Ok((entry, file, salt))
 }
 
-/// Where the next whole commit begins behind a broken frame, if one does.
-pub(crate) fn next_commit(
-    file: &DiskFile,
-    salt: Salt,
-    broken: u64,
-    bytes: u64,
-) -> Result<Option<u64>, IndexError> {
-    let mut rest = vec![0; usize::try_from(bytes - broken).unwrap_or(usize::MAX)];
-    file.read_exact_at(&mut rest, broken)?;
+/// Where the next whole commit begins in the bytes that a broken frame begins, if
+/// one does.
+pub(crate) fn next_commit(salt: Salt, rest: &[u8]) -> Option<usize> {
     // The shape is looked at first: it is far cheaper than the checksum.
     let is_commit = |payload: &[u8]| split(payload).is_some_and(|records| !records.is_empty());
-    let begins = |start: &usize| frames::decode(salt, &rest[*start..], is_commit).is_some();
-    let found = (1..rest.len()).find(begins);
-    Ok(found.map(|start| broken + start as u64))
+    (1..rest.len()).find(|&start| frames::decode(salt, &rest[start..], is_commit).is_some())
 }
 
 #[cfg(test)]

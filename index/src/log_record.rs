@@ -357,6 +357,8 @@ impl Derivation {
     /// Reads a derivation from bytes that hold nothing else.
     pub(crate) fn decode(bytes: &[u8], layout: &mut Layout) -> Option<Self> {
         let (outline, rest) = split_outline::<DerivedOutline>(bytes)?;
+        // No number is behind the last one.
+        (outline.first_chunk.0).checked_add(u64::from(outline.count()))?;
         layout.derived_bytes = (bytes.len() - rest.len() - OUTLINE_HEAD_BYTES as usize) as u32;
         let vectors = LoggedVectors::decode(rest, &outline)?;
         Some(Self { outline, vectors })
@@ -410,13 +412,14 @@ pub(crate) fn join(records: &[Vec<u8>]) -> (Vec<u8>, Vec<u64>) {
 }
 
 /// Splits a commit's payload into its records, each with its offset in the
-/// payload; `None` if the bytes are no commit.
+/// payload; `None` if the bytes are no commit: every record has a number at least.
 pub(crate) fn split(payload: &[u8]) -> Option<Vec<(u64, &[u8])>> {
     let (count, mut rest) = payload.split_first_chunk::<4>()?;
     let mut records = Vec::new();
     for _ in 0..u32::from_le_bytes(*count) {
         let (length, after) = rest.split_first_chunk::<4>()?;
         let (record, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        sequence_of(record)?;
         records.push(((payload.len() - after.len() - record.len()) as u64, record));
         rest = after;
     }

@@ -51,6 +51,10 @@ pub(crate) struct Manifest {
     /// The last deletion that compaction has dropped: a projection that has not
     /// followed so far cannot be brought forward, only made anew.
     pub(crate) forgotten: Sequence,
+    /// Counts the times that generations were given up: what the log has of them
+    /// is not needed since.
+    #[serde(default)]
+    pub(crate) given_up: u64,
     /// The log, in order. Only the last one is open.
     pub(crate) segments: Vec<SegmentEntry>,
     pub(crate) generations: Vec<GenerationEntry>,
@@ -68,6 +72,14 @@ pub(crate) struct SegmentEntry {
     pub(crate) sealed: Option<Sealed>,
     /// Where the table of its records begins, if compaction wrote it.
     pub(crate) table: Option<u64>,
+    /// How often generations had been given up when it was begun: of one given
+    /// up since it may hold what nobody needs.
+    #[serde(default)]
+    pub(crate) given_up: u64,
+    /// Bytes that compaction has kept in it for something else than the newest
+    /// state of the serving generation.
+    #[serde(default)]
+    pub(crate) kept: u64,
 }
 
 /// How a segment ended.
@@ -119,6 +131,7 @@ impl Manifest {
             next_file: 1,
             next_generation: GenerationNo(1),
             forgotten: Sequence(0),
+            given_up: 0,
             segments: Vec::new(),
             generations: Vec::new(),
         };
@@ -146,6 +159,18 @@ impl Manifest {
         };
         self.generations.push(entry);
         number
+    }
+
+    /// Gives generations up; returns them.
+    pub(crate) fn give_up(
+        &mut self,
+        is_given_up: impl Fn(&GenerationEntry) -> bool,
+    ) -> Vec<GenerationEntry> {
+        let gone: Vec<_> = (self.generations)
+            .extract_if(.., |entry| is_given_up(entry))
+            .collect();
+        self.given_up += u64::from(!gone.is_empty());
+        gone
     }
 
     /// A number for a file or folder.
@@ -185,11 +210,18 @@ impl Manifest {
     /// Reads a manifest file.
     fn read(path: &Path) -> Result<Self, IndexError> {
         let manifest: Self = FILE.read(path)?;
-        let has_one_serving = manifest.in_state(GenerationState::Serving).count() == 1;
-        if !has_one_serving || manifest.in_state(GenerationState::Building).count() > 1 {
-            return Err(damaged(path, "not exactly one serving generation"));
-        }
+        manifest.check(path)?;
         Ok(manifest)
+    }
+
+    /// Refuses one that says what cannot be.
+    fn check(&self, path: &Path) -> Result<(), IndexError> {
+        let count = |state| self.in_state(state).count();
+        if count(GenerationState::Serving) != 1 || count(GenerationState::Building) > 1 {
+            let found = "not exactly one serving generation, or two being built";
+            return Err(damaged(path, found));
+        }
+        Ok(())
     }
 
     /// Reads a folder's manifest, or its copy.
@@ -393,6 +425,7 @@ impl Root {
         let mut manifest = held.manifest.clone();
         manifest.revision += 1;
         let result = change(&mut manifest);
+        manifest.check(&self.dir.join(FILE_NAME))?;
         match write(&self.dir, &manifest) {
             Ok(()) => {
                 held.manifest = manifest;

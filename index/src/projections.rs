@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cento_core::{ChunkNo, ContentHash, GenerationNo, Sequence};
+use cento_core::{ChunkNo, ContentHash, CoreError, GenerationNo, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::applied::Applied;
@@ -29,6 +29,7 @@ pub(crate) struct Projections {
     pub(crate) vectors: Vectors,
     /// What the catalog holds; the other two may lag behind only in recovery.
     pub(crate) state: State,
+    dimensions: usize,
     epoch: Epoch,
     text_applied: Applied,
     vectors_applied: Applied,
@@ -117,7 +118,11 @@ impl Projections {
         if is_fresh {
             remade.push("text");
         }
-        let mut vectors = Vectors::open(&dir.join("vectors"), entry.settings.dimensions)?;
+        let dimensions = entry.settings.dimensions;
+        let (mut vectors, is_fresh) = Vectors::open(&dir.join("vectors"), dimensions)?;
+        if is_fresh {
+            remade.push("vectors");
+        }
         let follows = |applied: Applied| {
             applied == Applied::default()
                 || (applied.epoch == manifest.epoch && applied.sequence >= manifest.forgotten)
@@ -149,6 +154,7 @@ impl Projections {
             vectors,
             state,
             epoch: manifest.epoch,
+            dimensions: entry.settings.dimensions,
         };
         Ok((projections, remade))
     }
@@ -221,12 +227,24 @@ impl Projections {
             return Ok(false);
         }
         let derived = self.derived_by(record, stored, lack[0])?;
+        // A derivation of its own record has its text there, a later one elsewhere.
+        let put = match (&record.change, &derived) {
+            (Change::Derive(_), Some(derived)) => Some(read_put(segments, &derived.document)?),
+            _ => None,
+        };
+        let put = match &record.change {
+            Change::Put(put) => Some(&**put),
+            _ => put.as_deref(),
+        };
+        if let (Some(put), Some(derived)) = (put, &derived) {
+            self.check(put, derived.derivation)?;
+        }
         if lack[0] {
             self.enter(record, derived.as_ref(), stored, applied)?;
             fault::point("projection.entered");
         }
         if lack[1] {
-            self.apply_to_text(record, derived.as_ref(), segments)?;
+            self.apply_to_text(record, put, derived.as_ref())?;
             self.text_applied = applied;
         }
         if lack[2] {
@@ -291,25 +309,35 @@ impl Projections {
         }
     }
 
+    /// Refuses what no projection can take, before any has: a log may come from
+    /// elsewhere.
+    fn check(&self, put: &Put, derivation: &Derivation) -> Result<(), CoreError> {
+        let found = derivation.outline.dimensions as usize;
+        if found != self.dimensions {
+            let expected = self.dimensions;
+            return Err(CoreError::Document {
+                id: put.document.id.clone(),
+                reason: format!("its vectors have {found} dimensions, not {expected}"),
+            });
+        }
+        let mut chunks = derivation.outline.chunks.iter();
+        chunks.try_for_each(|chunk| chunk.span.slice(&put.text).map(drop))
+    }
+
     fn apply_to_text(
         &mut self,
         record: &Record,
+        put: Option<&Put>,
         derived: Option<&Derived<'_>>,
-        segments: &Segments,
     ) -> Result<(), IndexError> {
-        match (&record.change, derived) {
-            (Change::Put(put), Some(derived)) => {
+        match (&record.change, put, derived) {
+            (_, Some(put), Some(derived)) => {
                 self.text
                     .put(&put.document, &put.text, &derived.derivation.outline)
             }
             // Deleted, or replaced by a version that is still to be derived.
-            (Change::Put(_) | Change::Delete(_), None) => self.text.delete(record.id()),
-            (_, None) => Ok(()),
-            (_, Some(derived)) => {
-                let put = read_put(segments, &derived.document)?;
-                self.text
-                    .put(&put.document, &put.text, &derived.derivation.outline)
-            }
+            (Change::Put(_) | Change::Delete(_), ..) => self.text.delete(record.id()),
+            (Change::Derive(_), ..) => Ok(()),
         }
     }
 

@@ -187,7 +187,9 @@ impl Text {
             self.writer()?;
             self.publish(applied)?;
         }
-        self.finish_merges()
+        self.finish_merges()?;
+        // tantivy syncs what it renames, and not the names.
+        disk::sync_dir(&self.dir)
     }
 
     /// Ends the writer's threads, waiting for merges under way.
@@ -313,13 +315,12 @@ impl TextView {
         Ok(numbers)
     }
 
-    /// How many terms there are, and how many chunks and terms are left of what
-    /// does not stand: rows marked as deleted and not merged away, rows of chunks
-    /// that are not `live`, and terms that no live chunk has.
-    pub(crate) fn proof(&self, live: &RoaringTreemap) -> Result<(u64, u64), IndexError> {
+    /// How many terms there are, and how many rows and terms are left of chunks that
+    /// do not stand: a term is left if no chunk has it that stands.
+    pub(crate) fn proof(&self, stands: &dyn Fn(ChunkNo) -> bool) -> Result<(u64, u64), IndexError> {
         let (mut terms, mut left) = (0, 0);
         for segment in self.searcher.segment_readers() {
-            let (in_segment, dead) = proof(segment, live).map_err(failed)?;
+            let (in_segment, dead) = proof(segment, stands).map_err(failed)?;
             terms += in_segment;
             left += dead;
         }
@@ -453,12 +454,12 @@ fn remove_strays(index: &Index, dir: &Path) -> Result<(), IndexError> {
     Ok(())
 }
 
-fn proof(segment: &SegmentReader, live: &RoaringTreemap) -> tantivy::Result<(u64, u64)> {
+fn proof(segment: &SegmentReader, stands: &dyn Fn(ChunkNo) -> bool) -> tantivy::Result<(u64, u64)> {
     let chunks = chunk_column(segment)?;
     let stands: Vec<bool> = (0..segment.max_doc())
         .map(|doc| {
             let mut numbers = chunks.values_for_doc(doc);
-            !segment.is_deleted(doc) && numbers.all(|number| live.contains(number))
+            numbers.all(|number| stands(ChunkNo(number)))
         })
         .collect();
     let mut left = stands.iter().filter(|stands| !**stands).count() as u64;

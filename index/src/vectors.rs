@@ -95,6 +95,15 @@ impl VectorSet {
         self.blocks.iter().map(|block| block.rows() as u64).sum()
     }
 
+    /// The chunks of all rows, those of dead ones too.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = ChunkNo> {
+        let rows = |block: &Arc<Block>| {
+            let block = Arc::clone(block);
+            (0..block.rows()).map(move |row| block.number(row))
+        };
+        self.blocks.iter().flat_map(rows)
+    }
+
     /// The codes of a chunk.
     pub(crate) fn codes(&self, number: ChunkNo) -> Option<Codes> {
         let (block, row) = self.find(number)?;
@@ -129,18 +138,25 @@ pub(crate) struct Vectors {
 }
 
 impl Vectors {
-    /// Opens the projection in `dir`, keeping of its file what is whole. A
-    /// graph that cannot be verified is thrown away.
-    pub(crate) fn open(dir: &Path, dimensions: usize) -> Result<Self, IndexError> {
+    /// Opens the projection in `dir`, keeping of its file what is whole. One of
+    /// another format is thrown away, to be filled again from the log; says
+    /// whether that was so. So is a graph that cannot be verified.
+    pub(crate) fn open(dir: &Path, dimensions: usize) -> Result<(Self, bool), IndexError> {
         create_dir(dir)?;
         let path = file_path(dir);
-        let usable = DiskFile::open(&path).and_then(|file| {
-            let salt = FORMAT.check(&file)?;
-            Ok((file, salt))
-        });
-        let (file, salt) = match usable {
-            Ok(usable) => usable,
-            Err(_) => new_file(&path)?,
+        let mut is_fresh = false;
+        let (file, salt) = if path.exists() {
+            let file = DiskFile::open(&path)?;
+            match FORMAT.check(&file) {
+                Ok(salt) => (file, salt),
+                Err(IndexError::Format { .. }) => {
+                    is_fresh = true;
+                    new_file(&path)?
+                }
+                Err(error) => return Err(error),
+            }
+        } else {
+            new_file(&path)?
         };
         let mut vectors = Self {
             dir: dir.to_owned(),
@@ -166,7 +182,7 @@ impl Vectors {
         if vectors.graph.is_none() {
             remove_dir(&graph_dir(dir))?;
         }
-        Ok(vectors)
+        Ok((vectors, is_fresh))
     }
 
     fn read_file(&mut self) -> Result<(), IndexError> {
@@ -201,7 +217,7 @@ impl Vectors {
     /// Throws everything away, to be filled again from the log.
     pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
         remove_dir(&self.dir)?;
-        *self = Self::open(&self.dir, self.dimensions)?;
+        (*self, _) = Self::open(&self.dir, self.dimensions)?;
         Ok(())
     }
 

@@ -371,10 +371,6 @@ impl View {
         &self.parts.text
     }
 
-    pub(crate) fn segments(&self) -> &Arc<Segments> {
-        &self.parts.segments
-    }
-
     pub(crate) fn vectors(&self) -> &VectorSet {
         &self.parts.vectors
     }

@@ -20,7 +20,7 @@ use crate::frames::HEADER_BYTES;
 use crate::log::segments::{Segment, Segments};
 use crate::log::{Logged, SegmentWriter, log_dir, segment_path};
 use crate::log_record::{Change, Record};
-use crate::manifest::SegmentEntry;
+use crate::manifest::{Manifest, SegmentEntry};
 use crate::{IndexError, fault};
 
 /// What a compaction did.
@@ -39,13 +39,47 @@ pub struct CompactionReport {
     pub dropped: u64,
 }
 
+/// Which closed segments are rewritten.
+#[derive(Clone, Copy)]
+pub(super) enum Which {
+    /// All of them.
+    All,
+    /// Those of which at least this share is dead, and something; and those that
+    /// may hold what a generation needed that was given up.
+    Dead(f64),
+}
+
+/// Segments that are rewritten before the first of them is let go: what bounds
+/// the space that it takes.
+const AT_ONCE: usize = 8;
+
 impl Engine {
-    /// Rewrites closed segments of which at least `dead` (0 to 1) is dead.
-    /// Writing and answering go on. What snapshots hold stays with them; for
+    /// Rewrites segments of which at least `dead` (0 to 1) is dead, the open one
+    /// too. Writing and answering go on. What snapshots hold stays with them; for
     /// the rest, space returns when the last view of before is let go.
     pub fn compact(&self, dead: f64) -> Result<CompactionReport, IndexError> {
         let _alone = self.maintenance();
-        self.compact_alone(dead)
+        {
+            let (standing, open) = (self.standing()?, self.root.manifest().segments);
+            let bytes = self.writer()?.log.end().1.offset;
+            let open = open.last().cloned();
+            let open = open.filter(|entry| standing.is_worth(entry, bytes, dead));
+            if open.is_some() {
+                self.writer()?.log.roll()?;
+            }
+        }
+        self.compact_alone(Which::Dead(dead))
+    }
+
+    /// Whether a closed segment is there of which at least `dead` (0 to 1) is dead.
+    pub fn is_compactable(&self, dead: f64) -> Result<bool, IndexError> {
+        let standing = self.standing()?;
+        let segments = self.root.manifest().segments;
+        let is_worth = |entry: &SegmentEntry| {
+            let sealed = entry.sealed.as_ref();
+            sealed.is_some_and(|sealed| standing.is_worth(entry, sealed.bytes, dead))
+        };
+        Ok(segments.iter().any(is_worth))
     }
 
     /// How much of the closed part of the log is dead, and how long it is.
@@ -55,55 +89,63 @@ impl Engine {
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             (writer.log.segments(), catalog, writer.log.end().0)
         };
-        dead_bytes(&segments, &catalog, last)
+        dead_bytes(&self.root.manifest(), &segments, &catalog, last)
+    }
+
+    /// What of the log is needed.
+    fn standing(&self) -> Result<Standing, IndexError> {
+        let (segments, catalog, last) = {
+            let writer = self.writer()?;
+            let catalog = Arc::clone(&writer.serving.projections.catalog);
+            (writer.log.segments(), catalog, writer.log.end().0)
+        };
+        Ok(Standing {
+            live: live_bytes(&segments, &catalog, last)?,
+            given_up: self.root.manifest().given_up,
+        })
     }
 
     /// The same, while nothing else changes which files there are.
-    pub(super) fn compact_alone(&self, dead: f64) -> Result<CompactionReport, IndexError> {
-        let (segments, catalog, generations, last) = {
+    pub(super) fn compact_alone(&self, which: Which) -> Result<CompactionReport, IndexError> {
+        let standing = self.standing()?;
+        let (segments, catalog, serving, generations) = {
             // Every projection must have followed what is about to be dropped, on
             // the disk: it could not be brought forward over the gap.
             let writer = self.writer_at_checkpoint()?;
             let catalog = Arc::clone(&writer.serving.projections.catalog);
             let entries = self.root.manifest().generations;
             let generations: Vec<_> = entries.iter().map(|entry| entry.number).collect();
-            let last = writer.log.end().0;
-            (writer.log.segments(), catalog, generations, last)
+            let serving = writer.serving.number;
+            (writer.log.segments(), catalog, serving, generations)
         };
         let mut report = CompactionReport {
             bytes_before: segments.bytes(),
             ..CompactionReport::default()
         };
-        let live = live_bytes(&segments, &catalog, last)?;
         let is_victim = |segment: &Arc<Segment>| {
-            segment.entry.sealed.is_some_and(|sealed| {
-                let live = live.get(&segment.entry.number).copied().unwrap_or(0);
-                let all = (sealed.bytes - HEADER_BYTES).max(1);
-                all.saturating_sub(live) as f64 >= dead * all as f64
+            segment.entry.sealed.is_some_and(|sealed| match which {
+                Which::All => true,
+                Which::Dead(dead) => standing.is_worth(&segment.entry, sealed.bytes, dead),
             })
         };
-        let mut runs: Vec<Vec<Arc<Segment>>> = Vec::new();
-        let mut goes_on = false;
-        for segment in &segments.list {
-            if is_victim(segment) {
-                match runs.last_mut().filter(|_| goes_on) {
-                    Some(run) => run.push(Arc::clone(segment)),
-                    None => runs.push(vec![Arc::clone(segment)]),
-                }
-                goes_on = true;
-            } else {
-                goes_on = false;
+        // Whether all segments so far were rewritten: nothing is left in them
+        // then of what a deletion further on has deleted.
+        let mut is_swept = true;
+        for neighbours in segments.list.chunk_by(|a, b| is_victim(a) == is_victim(b)) {
+            if !is_victim(&neighbours[0]) {
+                is_swept = false;
+                continue;
             }
-        }
-        for run in runs {
-            let is_first = run[0].entry.number == segments.list[0].entry.number;
-            let keep = Keep {
-                catalog: &catalog,
-                generations: &generations,
-                // A deletion must outlast what it deletes.
-                deletions: !is_first,
-            };
-            self.rewrite(&segments, &run, &keep, &mut report)?;
+            for run in neighbours.chunks(AT_ONCE) {
+                let keep = Keep {
+                    catalog: &catalog,
+                    serving,
+                    generations: &generations,
+                    // A deletion must outlast what it deletes.
+                    deletions: !is_swept,
+                };
+                self.rewrite(&segments, run, &keep, standing.given_up, &mut report)?;
+            }
         }
         let writer = self.writer()?;
         report.bytes_after = writer.log.segments().bytes();
@@ -116,6 +158,7 @@ impl Engine {
         segments: &Segments,
         run: &[Arc<Segment>],
         keep: &Keep<'_>,
+        given_up: u64,
         report: &mut CompactionReport,
     ) -> Result<(), IndexError> {
         let dir = log_dir(self.root.dir());
@@ -124,6 +167,8 @@ impl Engine {
             dir: &dir,
             writer: None,
             next: run[0].entry.first,
+            given_up,
+            needed: 0,
             entries: Vec::new(),
             forgotten: Sequence(0),
         };
@@ -133,10 +178,14 @@ impl Engine {
             .map(|s| s.last)
             .max();
         let last = last.unwrap_or_default();
-        // What is half written if this fails the manifest does not name: it goes
-        // at the latest when the collection is opened again.
-        segments.scan_run(run, |logged| keep.record(&logged, &mut output, report))?;
-        let (entries, forgotten) = output.finish(last)?;
+        let written = segments
+            .scan_run(run, |logged| keep.record(&logged, &mut output, report))
+            .and_then(|()| output.finish(last));
+        if let Err(error) = written {
+            // On a disk that is full they would keep all others from writing.
+            output.discard();
+            return Err(error);
+        }
         fault::point("compaction.written");
         let former: Vec<u64> = run.iter().map(|segment| segment.entry.number).collect();
         {
@@ -147,14 +196,22 @@ impl Engine {
                 building,
                 ..
             } = &mut *writer;
-            log.replace(&former, &entries, |manifest| {
+            let forgotten = output.forgotten;
+            let replaced = log.replace(&former, &output.entries, |manifest| {
                 manifest.forgotten = manifest.forgotten.max(forgotten);
                 // What gave them may have been dropped.
                 serving.note_in(manifest);
                 if let Some(building) = building {
                     building.note_in(manifest);
                 }
-            })?;
+            });
+            if let Err(error) = replaced {
+                // Unless nobody knows which manifest is on the disk.
+                if self.root.failure().is_none() {
+                    output.discard();
+                }
+                return Err(error);
+            }
             fault::point("compaction.switched");
             // So that queries let go of the former files.
             self.publish(&mut writer)?;
@@ -171,6 +228,7 @@ impl Engine {
 /// What counts still.
 struct Keep<'a> {
     catalog: &'a Catalog,
+    serving: GenerationNo,
     generations: &'a [GenerationNo],
     deletions: bool,
 }
@@ -192,6 +250,7 @@ impl Keep<'_> {
         let newest = self.catalog.newest_put(record.id())?;
         let is_kept = |generation| self.generations.contains(&generation);
         let mut is_stripped = false;
+        let mut is_needed = false;
         let counts = match &mut record.change {
             Change::Put(put) => {
                 let derived = put.derivation.as_ref().map(|d| d.outline.generation);
@@ -199,10 +258,13 @@ impl Keep<'_> {
                 if is_stripped {
                     put.derivation = None;
                 }
-                newest == Some(sequence)
+                is_needed = newest == Some(sequence);
+                is_needed
             }
             Change::Derive(derive) => {
-                newest == Some(derive.of) && is_kept(derive.derivation.outline.generation)
+                let generation = derive.derivation.outline.generation;
+                is_needed = newest == Some(derive.of) && generation == self.serving;
+                newest == Some(derive.of) && is_kept(generation)
             }
             Change::Delete(_) => {
                 if !self.deletions {
@@ -216,12 +278,15 @@ impl Keep<'_> {
             return Ok(());
         }
         report.kept += 1;
-        if is_stripped {
-            let (bytes, _) = super::write::encode(&record)?;
-            output.add(sequence, bytes)
+        let bytes = if is_stripped {
+            super::write::encode(&record)?.0
         } else {
-            output.add(sequence, logged.bytes.to_vec())
+            logged.bytes.to_vec()
+        };
+        if is_needed {
+            output.needed += LENGTH_BYTES + logged.bytes.len() as u64;
         }
+        output.add(sequence, bytes)
     }
 }
 
@@ -232,6 +297,10 @@ struct Output<'a> {
     writer: Option<SegmentWriter>,
     /// The first write that the next segment may hold.
     next: Sequence,
+    /// How often generations had been given up when it was decided what counts.
+    given_up: u64,
+    /// Bytes of the segment's records that the newest state needs.
+    needed: u64,
     entries: Vec<SegmentEntry>,
     forgotten: Sequence,
 }
@@ -257,34 +326,90 @@ impl Output<'_> {
 
     fn end_segment(&mut self, last: Sequence) -> Result<(), IndexError> {
         if let Some(writer) = self.writer.take() {
-            self.entries.push(writer.finish(last)?);
+            let begun = writer.entry().clone();
+            let entry = writer
+                .finish(last)
+                .inspect_err(|_| self.entries.push(begun))?;
+            let bytes = entry.sealed.map_or(0, |sealed| sealed.bytes);
+            self.entries.push(SegmentEntry {
+                given_up: self.given_up,
+                kept: bytes.saturating_sub(HEADER_BYTES + self.needed),
+                ..entry
+            });
+            self.needed = 0;
             self.next = last.next();
         }
         Ok(())
     }
 
-    fn finish(mut self, last: Sequence) -> Result<(Vec<SegmentEntry>, Sequence), IndexError> {
+    fn finish(&mut self, last: Sequence) -> Result<(), IndexError> {
         // Even of a run that is dead as a whole the numbers are accounted for.
         self.open()?;
-        self.end_segment(last)?;
-        Ok((self.entries, self.forgotten))
+        self.end_segment(last)
     }
+
+    /// Removes what was written; what is left goes when the collection is opened
+    /// again.
+    fn discard(self) {
+        let begun = self.writer.as_ref().map(SegmentWriter::entry);
+        for entry in self.entries.iter().chain(begun) {
+            let _ = disk::remove_file(&segment_path(self.dir, entry.number));
+        }
+    }
+}
+
+/// What of the log is needed.
+struct Standing {
+    /// Bytes of each segment that the newest state needs.
+    live: HashMap<u64, u64>,
+    /// How often generations were given up.
+    given_up: u64,
 }
 
 /// How much of the closed segments is dead, and how long they are.
 pub(crate) fn dead_bytes(
+    manifest: &Manifest,
     segments: &Segments,
     catalog: &Catalog,
     last: Sequence,
 ) -> Result<(u64, u64), IndexError> {
-    let live = live_bytes(segments, catalog, last)?;
-    let sealed = (segments.list.iter())
-        .filter_map(|segment| Some((segment.entry.number, segment.entry.sealed?.bytes)));
-    Ok(sealed.fold((0, 0), |(dead, all), (number, bytes)| {
-        let live = live.get(&number).copied().unwrap_or(0) + HEADER_BYTES;
-        (dead + bytes.saturating_sub(live), all + bytes)
+    let standing = Standing {
+        live: live_bytes(segments, catalog, last)?,
+        given_up: manifest.given_up,
+    };
+    let sealed = manifest.segments.iter();
+    let sealed = sealed.filter_map(|entry| Some((entry, entry.sealed?.bytes)));
+    Ok(sealed.fold((0, 0), |(dead, all), (entry, bytes)| {
+        (dead + standing.dead(entry, bytes), all + bytes)
     }))
 }
+
+impl Standing {
+    /// How much of a segment of so many bytes is dead.
+    fn dead(&self, entry: &SegmentEntry, bytes: u64) -> u64 {
+        let live = self.live.get(&entry.number).copied().unwrap_or(0);
+        let kept = if self.may_hold_more(entry) {
+            0
+        } else {
+            entry.kept
+        };
+        bytes.saturating_sub(HEADER_BYTES + live + kept)
+    }
+
+    /// Whether it was written before a generation was given up.
+    fn may_hold_more(&self, entry: &SegmentEntry) -> bool {
+        entry.given_up < self.given_up
+    }
+
+    fn is_worth(&self, entry: &SegmentEntry, bytes: u64, share: f64) -> bool {
+        let dead = self.dead(entry, bytes);
+        let all = bytes.saturating_sub(HEADER_BYTES).max(1);
+        self.may_hold_more(entry) || (dead > 0 && dead as f64 >= share * all as f64)
+    }
+}
+
+/// What stands before each record of a commit.
+const LENGTH_BYTES: u64 = 4;
 
 /// How many bytes of each segment the newest state of the collection needs.
 /// Writes after `last` are passed over: they go on, into segments not known here.
@@ -300,8 +425,7 @@ fn live_bytes(
             places.push(version.derived);
         }
         for place in places.into_iter().filter(|place| place.sequence <= last) {
-            // Four bytes of length stand before each record.
-            *live.entry(segments.number_of(&place)?).or_default() += place.bytes + 4;
+            *live.entry(segments.number_of(&place)?).or_default() += LENGTH_BYTES + place.bytes;
         }
         Ok(())
     })?;

@@ -88,7 +88,7 @@ impl Writer {
         if metadata == put.document.metadata {
             return Ok(PatchOutcome::Stored(version.document.sequence));
         }
-        if let Err(reason) = next.fields.admit(&metadata) {
+        if let Err(reason) = next.given.fields.admit(&metadata) {
             return Ok(PatchOutcome::Refused(reason));
         }
         put.document.metadata = metadata;

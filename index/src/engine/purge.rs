@@ -9,16 +9,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use cento_core::Sequence;
+use cento_core::{ChunkNo, Sequence};
+use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
+use super::compaction::Which;
 use super::salvage::DAMAGED;
-use super::{CompactionReport, Engine, Follow, OpenGeneration};
-use crate::disk::remove_dir;
+use super::{CompactionReport, Engine, Follow, OpenGeneration, Writer, remove_leftovers};
+use crate::disk::{remove_dir, sync_dir};
 use crate::log::Position;
 use crate::log::segments::Segments;
 use crate::log_record::{Change, Record};
-use crate::manifest::{GenerationState, Manifest};
+use crate::manifest::{GenerationEntry, GenerationState, Manifest};
 use crate::projections::Recovery;
 use crate::{IndexError, fault};
 
@@ -63,6 +65,28 @@ pub struct Proven {
     pub rows: u64,
 }
 
+/// When a purge began: what stood then is no leftover, if it is deleted since.
+struct Moment {
+    sequence: Sequence,
+    live: RoaringTreemap,
+    next_chunk: ChunkNo,
+}
+
+impl Moment {
+    fn of(writer: &Writer) -> Self {
+        Self {
+            sequence: writer.log.end().0,
+            live: writer.serving.live.clone(),
+            next_chunk: writer.serving.projections.state.next_chunk,
+        }
+    }
+
+    /// Whether a chunk stood then, or came later.
+    fn counts(&self, chunk: ChunkNo) -> bool {
+        chunk >= self.next_chunk || self.live.contains(chunk.0)
+    }
+}
+
 impl Engine {
     /// Removes what was deleted or replaced until now from the log and the
     /// projections, and from the snapshots if told so: they are deleted, since
@@ -76,18 +100,14 @@ impl Engine {
     /// [`IndexError::GenerationBuilding`]: let it finish, or drop it, first.
     pub fn purge(&self, snapshots: bool) -> Result<PurgeReport, IndexError> {
         let _alone = self.maintenance();
-        let (sequence, formers) = {
+        let (moment, formers) = {
             let writer = self.writer()?;
             writer.expect_none_building()?;
             writer.log.roll()?;
-            let formers = self.root.update(|manifest| {
-                let mut formers = std::mem::take(&mut manifest.generations);
-                let is_former =
-                    |e: &crate::manifest::GenerationEntry| e.state == GenerationState::Former;
-                manifest.generations = formers.extract_if(.., |e| !is_former(e)).collect();
-                formers
-            })?;
-            (writer.log.end().0, formers)
+            let is_former = |entry: &GenerationEntry| entry.state == GenerationState::Former;
+            let formers = (self.root).update(|manifest| manifest.give_up(is_former))?;
+            let moment = Moment::of(&writer);
+            (moment, formers)
         };
         let deleted_snapshots = if snapshots {
             let all = self.snapshots()?;
@@ -99,16 +119,20 @@ impl Engine {
             Vec::new()
         };
         fault::point("purge.formers_dropped");
-        for former in &formers {
-            remove_dir(&self.generation_dir(former.folder))?;
-        }
         // Files that salvaging put aside hold what was deleted too.
         remove_dir(&self.root.dir().join(DAMAGED))?;
-        let compaction = self.compact_alone(0.0)?;
+        sync_dir(self.root.dir())?;
+        let compaction = self.compact_alone(Which::All)?;
         self.build_anew()?;
-        let (held, proven) = self.prove(sequence)?;
+        {
+            // Former generations, and what this or an earlier change could not
+            // remove or left half made: nothing that is not named may hold it.
+            let _writer = self.writer()?;
+            remove_leftovers(self.root.dir(), &self.root.manifest())?;
+        }
+        let (held, proven) = self.prove(&moment)?;
         Ok(PurgeReport {
-            sequence,
+            sequence: moment.sequence,
             compaction,
             generations: formers.len() as u64,
             deleted_snapshots,
@@ -143,6 +167,9 @@ impl Engine {
             &self.options,
             &mut Recovery::default(),
         )?;
+        // Most of it beside writes, the rest between two.
+        fresh.publish(&log.segments())?;
+        fresh.checkpoint()?;
         fault::point("purge.built");
         let mut writer = self.writer()?;
         fresh.follow(&writer.log, &Follow::Scan)?;
@@ -157,12 +184,14 @@ impl Engine {
         writer.serving = fresh;
         self.publish(&mut writer)?;
         drop(writer);
-        remove_dir(&self.generation_dir(former))
+        // What is left of it goes before the proof is made.
+        let _ = remove_dir(&self.generation_dir(former));
+        Ok(())
     }
 
     /// Reads everything and counts what does not stand any more. Writes that
-    /// came since `sequence` do not count.
-    fn prove(&self, sequence: Sequence) -> Result<(Vec<Held>, Proven), IndexError> {
+    /// came since the purge began do not count. Writes go on while it reads.
+    fn prove(&self, since: &Moment) -> Result<(Vec<Held>, Proven), IndexError> {
         let mut held = Vec::new();
         let mut note = |place: String, count: u64| {
             if count > 0 {
@@ -170,8 +199,11 @@ impl Engine {
             }
         };
         let mut proven = Proven::default();
-        let writer = self.published()?;
-        let catalog = &writer.serving.projections.catalog;
+        let (segments, catalog, view) = {
+            let writer = self.published()?;
+            let catalog = Arc::clone(&writer.serving.projections.catalog);
+            (writer.log.segments(), catalog, self.view())
+        };
         let mut deleted_since = HashSet::new();
         let mut dead = Vec::new();
         let is_dead = |record: &Record| -> Result<bool, IndexError> {
@@ -182,11 +214,10 @@ impl Engine {
                 Change::Delete(_) => false,
             };
             // A put that was replaced after the purge began is no leftover.
-            let is_newer = newest.is_some_and(|newest| newest > sequence);
-            Ok(!stands && !is_newer && record.sequence <= sequence)
+            let is_newer = newest.is_some_and(|newest| newest > since.sequence);
+            Ok(!stands && !is_newer && record.sequence <= since.sequence)
         };
         let start = |segments: &Segments| segments.start_after(Sequence(0), Position::default());
-        let segments = writer.log.segments();
         segments.scan(start(&segments), |logged| {
             proven.records += 1;
             if let Some((record, _)) = Record::decode(logged.bytes) {
@@ -201,21 +232,18 @@ impl Engine {
         // Neither is one that was deleted since.
         dead.retain(|id| !deleted_since.contains(id));
         note("log".to_owned(), dead.len() as u64);
-        let view = self.view();
-        let (terms, deleted) = view.text_view().proof(view.live())?;
+        let (terms, left) = view.text_view().proof(&|chunk| since.counts(chunk))?;
         proven.terms = terms;
-        note("text".to_owned(), deleted);
-        let rows = view.vectors().rows();
-        note(
-            "vectors".to_owned(),
-            rows.saturating_sub(view.counts().chunks),
-        );
-        let versions = catalog.version_rows() as u64;
-        proven.rows = rows + versions;
-        note(
-            "catalog".to_owned(),
-            versions.saturating_sub(view.counts().documents),
-        );
+        note("text".to_owned(), left);
+        let numbers = view.vectors().numbers();
+        let left = numbers.filter(|chunk| !since.counts(*chunk)).count();
+        note("vectors".to_owned(), left as u64);
+        let mut left = 0;
+        let versions = catalog.for_each_version_row(|version| {
+            left += u64::from(version.chunks > 0 && !since.counts(version.first_chunk));
+        })?;
+        note("catalog".to_owned(), left);
+        proven.rows = view.vectors().rows() + versions;
         for info in self.snapshots()? {
             let dir = self.snapshot_path(&info.id)?;
             let kept = Manifest::read_in(&dir)?;
@@ -237,32 +265,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Condition, NewDocument};
-    use cento_core::{ByteSpan, Chunk, ContentHash, Document, DocumentId, Metadata, TextKind};
-
-    fn document(id: &str, text: &str) -> NewDocument {
-        NewDocument {
-            document: Document {
-                id: DocumentId::new(id).unwrap(),
-                title: String::new(),
-                source: None,
-                metadata: Metadata::default(),
-                text: text.to_owned(),
-                kind: TextKind::Prose,
-                content_hash: ContentHash::of([text.as_bytes()]),
-            },
-            chunks: vec![Chunk {
-                span: ByteSpan {
-                    start: 0,
-                    end: text.len() as u64,
-                },
-                heading_path: Vec::new(),
-                line: 1,
-            }],
-            vectors: vec![vec![1.0, 0.0, 0.0]],
-            condition: Condition::Always,
-        }
-    }
+    use crate::engine::tests::new_document;
+    use cento_core::DocumentId;
 
     #[test]
     fn the_proof_names_what_a_deletion_leaves_behind_and_nothing_after_a_purge() {
@@ -271,25 +275,29 @@ mod tests {
         Engine::create(dir.path(), &settings).unwrap();
         let engine = Engine::open(dir.path(), &crate::StoreOptions::default()).unwrap();
         let all = vec![
-            document("kept", "green pumps"),
-            document("gone", "secret valves"),
+            new_document("kept", "green pumps", vec![1.0, 0.0, 0.0]),
+            new_document("gone", "secret valves", vec![1.0, 0.0, 0.0]),
         ];
         engine.put(engine.view().generation(), all).unwrap();
         let held = || {
-            let sequence = engine.refresh().unwrap().sequence();
-            let (held, _) = engine.prove(sequence).unwrap();
+            engine.refresh().unwrap();
+            let moment = Moment::of(&engine.writer().unwrap());
+            let (held, _) = engine.prove(&moment).unwrap();
             let places = held.into_iter().map(|held| (held.place, held.count));
             places.collect::<Vec<_>>()
         };
         assert_eq!(held(), []);
         let view = engine.view();
-        let (terms, left) = view.text_view().proof(view.live()).unwrap();
+        let proof = |last: u64| {
+            let stands = |chunk: ChunkNo| view.live().contains(chunk.0) && chunk.0 <= last;
+            view.text_view().proof(&stands).unwrap()
+        };
+        let last = view.live().max().unwrap();
+        let (terms, left) = proof(last);
         assert!(terms >= 8 && left == 0, "{terms} terms, {left} left");
         // A row that does not stand: it, its two words, its id and its number.
-        let gone = view.live().max().unwrap();
-        let mut kept = view.live().clone();
-        kept.remove(gone);
-        assert_eq!(view.text_view().proof(&kept).unwrap().1, 5);
+        assert_eq!(proof(last - 1).1, 5);
+        let before = Moment::of(&engine.writer().unwrap());
         engine.delete(&[DocumentId::new("gone").unwrap()]).unwrap();
         // The put and the deletion; its vector; its version, which a view may
         // still ask for. Whether its row is still there is for tantivy's merges.
@@ -297,6 +305,8 @@ mod tests {
         left.retain(|(place, _)| place != "text");
         let expected = [("log", 2), ("vectors", 1), ("catalog", 1)];
         assert_eq!(left, expected.map(|(place, left)| (place.to_owned(), left)));
+        // What was deleted since is none of it.
+        assert_eq!(engine.prove(&before).unwrap().0, []);
         drop(view);
         assert_eq!(engine.purge(false).unwrap().held, []);
         assert_eq!(held(), []);

@@ -114,23 +114,34 @@ impl Engine {
         settings: &CollectionSettings,
     ) -> Result<GenerationNo, IndexError> {
         let _alone = self.maintenance();
-        let mut writer = self.writer()?;
-        if let Some(building) = &writer.building {
-            return if *building.settings == *settings {
-                Ok(building.number)
-            } else {
-                Err(IndexError::GenerationBuilding {
-                    number: building.number,
-                })
-            };
-        }
         let mut settings = settings.clone();
-        settings.fields = writer.serving.settings.fields.clone();
-        let number = self
-            .root
-            .update(|manifest| manifest.add_generation(&settings, GenerationState::Building))?;
+        let fields = {
+            let writer = self.writer()?;
+            settings.fields = writer.serving.settings.fields.clone();
+            writer.serving.projections.state.fields.clone()
+        };
+        if let Some(building) = self.root.manifest().building() {
+            let number = building.number;
+            if building.settings != settings {
+                return Err(IndexError::GenerationBuilding { number });
+            }
+            self.open_building(number)?;
+            return Ok(number);
+        }
+        let number = self.root.update(|manifest| {
+            let number = manifest.add_generation(&settings, GenerationState::Building);
+            // A field's type is the collection's: one that only values have fixed
+            // must not be another in a generation that has not met them.
+            if let Some(entry) = manifest.generation_mut(number) {
+                entry.fields = fields;
+            }
+            number
+        })?;
         fault::point("generation.begun");
-        self.open_building(&mut writer, number)?;
+        self.open_building(number).inspect_err(|_| {
+            // It would be gone on with otherwise, or keep others from beginning.
+            let _ = self.give_up(number);
+        })?;
         Ok(number)
     }
 
@@ -142,9 +153,9 @@ impl Engine {
     /// another one is being built.
     pub fn resume_generation(&self, number: GenerationNo) -> Result<(), IndexError> {
         let _alone = self.maintenance();
-        let mut writer = self.writer()?;
-        match &writer.building {
-            Some(building) if building.number == number => return Ok(()),
+        drop(self.writer()?);
+        match self.root.manifest().building() {
+            Some(building) if building.number == number => return self.open_building(number),
             Some(building) => {
                 return Err(IndexError::GenerationBuilding {
                     number: building.number,
@@ -156,13 +167,19 @@ impl Engine {
         if entry.state == GenerationState::Serving {
             return Err(IndexError::GenerationServing { number });
         }
+        self.note_state(number, GenerationState::Building)?;
+        fault::point("generation.resumed");
+        self.open_building(number).inspect_err(|_| {
+            let _ = self.note_state(number, entry.state);
+        })
+    }
+
+    fn note_state(&self, number: GenerationNo, state: GenerationState) -> Result<(), IndexError> {
         self.root.update(|manifest| {
             if let Some(entry) = manifest.generation_mut(number) {
-                entry.state = GenerationState::Building;
+                entry.state = state;
             }
-        })?;
-        fault::point("generation.resumed");
-        self.open_building(&mut writer, number)
+        })
     }
 
     /// Documents that the generation being built has not derived yet, oldest
@@ -273,14 +290,9 @@ impl Engine {
         let left_at = writer.serving.projections.applied().sequence;
         let former = writer.serving.number;
         let kept = self.options.former_generations;
-        // What it holds is written down first, so that opening is quick.
-        let segments = writer.log.segments();
-        if let Some(building) = &mut writer.building {
-            building.publish(&segments)?;
-            building.checkpoint()?;
-        }
-        writer.serving.publish(&segments)?;
-        writer.serving.checkpoint()?;
+        // What both hold is written down first, so that opening is quick.
+        self.publish(writer)?;
+        writer.checkpoint()?;
         fault::point("generation.before_switch");
         let serving = &writer.serving;
         let dropped = self.root.update(|manifest| {
@@ -297,21 +309,20 @@ impl Engine {
             }
             let formers = (manifest.generations.iter())
                 .filter(|entry| entry.state == GenerationState::Former);
-            let mut formers: Vec<_> = formers.map(|e| (e.left_at, e.number, e.folder)).collect();
+            let mut formers: Vec<_> = formers.map(|e| (e.left_at, e.number)).collect();
             formers.sort_unstable();
             formers.truncate(formers.len().saturating_sub(kept));
-            let is_dropped = |number| formers.iter().any(|(_, dropped, _)| *dropped == number);
-            (manifest.generations).retain(|entry| !is_dropped(entry.number));
-            formers
+            let is_dropped = |number| formers.iter().any(|(_, dropped)| *dropped == number);
+            manifest.give_up(|entry| is_dropped(entry.number))
         })?;
         fault::point("generation.switched");
         if let Some(building) = writer.building.take() {
             writer.serving = building;
         }
         self.publish(writer)?;
-        for (_, _, folder) in dropped {
+        for entry in dropped {
             // Leftovers go when the collection is opened again.
-            let _ = remove_dir(&self.generation_dir(folder));
+            let _ = remove_dir(&self.generation_dir(entry.folder));
         }
         fault::point("generation.dropped");
         Ok(())
@@ -323,14 +334,17 @@ impl Engine {
     /// [`IndexError::UnknownGeneration`], [`IndexError::GenerationServing`].
     pub fn drop_generation(&self, number: GenerationNo) -> Result<(), IndexError> {
         let _alone = self.maintenance();
-        let mut writer = self.writer()?;
-        let entry = self.entry(number)?;
-        if entry.state == GenerationState::Serving {
+        drop(self.writer()?);
+        if self.entry(number)?.state == GenerationState::Serving {
             return Err(IndexError::GenerationServing { number });
         }
-        self.root.update(|manifest| {
-            (manifest.generations).retain(|entry| entry.number != number);
-        })?;
+        self.give_up(number)
+    }
+
+    fn give_up(&self, number: GenerationNo) -> Result<(), IndexError> {
+        let mut writer = self.writer()?;
+        let entry = self.entry(number)?;
+        (self.root).update(|manifest| manifest.give_up(|entry| entry.number == number))?;
         if writer.building.as_ref().is_some_and(|b| b.number == number) {
             writer.building = None;
         }
@@ -338,20 +352,31 @@ impl Engine {
         remove_dir(&self.generation_dir(entry.folder))
     }
 
-    /// Opens the generation that the manifest says is being built.
-    fn open_building(&self, writer: &mut Writer, number: GenerationNo) -> Result<(), IndexError> {
+    /// Opens the generation that the manifest says is being built, unless it is
+    /// open. Most of the log it follows beside writes, the rest between two.
+    fn open_building(&self, number: GenerationNo) -> Result<(), IndexError> {
+        let log = {
+            let writer = self.writer()?;
+            if writer.building.is_some() {
+                return Ok(());
+            }
+            Arc::clone(&writer.log)
+        };
         let entry = self.entry(number)?;
         create_dir(&self.generation_dir(entry.folder))?;
         let mut recovery = Recovery::default();
-        let building = OpenGeneration::open(
+        let mut building = OpenGeneration::open(
             self.root.dir(),
             &entry,
             &self.root.manifest(),
-            &writer.log,
+            &log,
             &Follow::Scan,
             &self.options,
             &mut recovery,
         )?;
+        fault::point("generation.opened");
+        let mut writer = self.writer()?;
+        building.follow(&writer.log, &Follow::Scan)?;
         writer.building = Some(building);
         Ok(())
     }
@@ -437,6 +462,7 @@ impl Writer {
         let catalog = &building.projections.catalog;
         // The generation's own count; records of one group are for one only.
         let mut chunk = next
+            .given
             .derived_chunk
             .unwrap_or(building.projections.state.next_chunk);
         for Ready {
@@ -452,7 +478,7 @@ impl Writer {
             chunk = ChunkNo(derivation.outline.numbers().end);
             next.add(Change::Derive(Box::new(Derive { of, id, derivation })));
         }
-        next.derived_chunk = Some(chunk);
+        next.given.derived_chunk = Some(chunk);
         Ok(())
     }
 }

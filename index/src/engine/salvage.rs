@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cento_core::Sequence;
+use cento_core::{GenerationNo, Sequence};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::snapshots_dir;
@@ -18,8 +18,8 @@ use crate::disk::{self, DiskFile, create_dir, sync_dir};
 use crate::fault;
 use crate::frames::{self, Frame, HEADER_BYTES, Salt};
 use crate::log::{FORMAT, SegmentWriter, create_segment, log_dir, next_commit, segment_path};
-use crate::log_record::{Record, sequence_of, split};
-use crate::manifest::{Epoch, GenerationState, Manifest};
+use crate::log_record::{Change, Record, sequence_of, split};
+use crate::manifest::{Epoch, GenerationState, Manifest, SegmentEntry};
 
 /// What was saved of a damaged log, and what was not.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,6 +66,7 @@ pub(crate) fn salvage(dir: &Path) -> Result<SalvageReport, IndexError> {
     let mut saved = Saved {
         writer: SegmentWriter::begin(&log, number, Sequence(1))?,
         last: Sequence(0),
+        newest_generation: GenerationNo(0),
         report: SalvageReport {
             kept: 0,
             lost: Vec::new(),
@@ -83,6 +84,7 @@ pub(crate) fn salvage(dir: &Path) -> Result<SalvageReport, IndexError> {
     let Saved {
         writer,
         last,
+        newest_generation,
         report,
     } = saved;
     let last = manifest.segments.iter().fold(last, |last, segment| {
@@ -108,6 +110,9 @@ pub(crate) fn salvage(dir: &Path) -> Result<SalvageReport, IndexError> {
     mended.epoch = Epoch::fresh();
     mended.segments = entries;
     mended.next_file = number + 2;
+    // Where an older manifest had to do, newer generations have had numbers.
+    let next_generation = GenerationNo(newest_generation.0 + 1);
+    mended.next_generation = mended.next_generation.max(next_generation);
     for entry in &mut mended.generations {
         entry.folder = mended.next_file;
         mended.next_file += 1;
@@ -129,12 +134,19 @@ fn manifest_of(dir: &Path) -> Result<Manifest, IndexError> {
     };
     let snapshots = disk::list(&snapshots_dir(dir))?;
     let newest = (snapshots.iter())
-        .filter_map(|path| Manifest::read_in(path).ok())
-        .max_by_key(|manifest| manifest.revision);
-    let Some(mut manifest) = newest else {
+        .filter_map(|path| Some((path, Manifest::read_in(path).ok()?)))
+        .max_by_key(|(_, manifest)| manifest.revision);
+    let Some((snapshot, mut manifest)) = newest else {
         return Err(error);
     };
     let log = log_dir(dir);
+    for segment in &manifest.segments {
+        let path = segment_path(&log, segment.number);
+        let kept = segment_path(&log_dir(snapshot), segment.number);
+        if !path.exists() && kept.exists() {
+            disk::hard_link(&kept, &path)?;
+        }
+    }
     for number in numbers_in(&log)? {
         if manifest.segments.iter().any(|known| known.number == number) {
             continue;
@@ -142,27 +154,41 @@ fn manifest_of(dir: &Path) -> Result<Manifest, IndexError> {
         let path = segment_path(&log, number);
         // A file without a header of ours holds nothing that can be told apart.
         if let Ok(salt) = DiskFile::open_to_read(&path).and_then(|file| FORMAT.check(&file)) {
-            let mut entry = create_entry(number, salt);
-            entry.first = Sequence(0);
-            manifest.segments.push(entry);
+            manifest.segments.push(SegmentEntry {
+                number,
+                salt: salt.0,
+                first: Sequence(0),
+                sealed: None,
+                table: None,
+                given_up: 0,
+                kept: 0,
+            });
         }
         manifest.next_file = manifest.next_file.max(number + 1);
     }
-    manifest.segments.sort_by_key(|segment| segment.number);
+    // Not by number: what compaction writes is numbered after what follows it.
+    let mut ordered = Vec::new();
+    for segment in manifest.segments {
+        let first = first_sequence(&segment_path(&log, segment.number), Salt(segment.salt));
+        ordered.push((first.unwrap_or(segment.first), segment));
+    }
+    ordered.sort_by_key(|(first, segment)| (*first, segment.number));
+    manifest.segments = ordered.into_iter().map(|(_, segment)| segment).collect();
     manifest
         .generations
         .retain(|entry| entry.state == GenerationState::Serving);
     Ok(manifest)
 }
 
-fn create_entry(number: u64, salt: Salt) -> crate::manifest::SegmentEntry {
-    crate::manifest::SegmentEntry {
-        number,
-        salt: salt.0,
-        first: Sequence(0),
-        sealed: None,
-        table: None,
-    }
+/// The first write of a segment, if its first frame is whole.
+fn first_sequence(path: &Path, salt: Salt) -> Option<Sequence> {
+    let file = DiskFile::open_to_read(path).ok()?;
+    let frame = frames::read(&file, salt, HEADER_BYTES, file.bytes().ok()?).ok()?;
+    let Frame::Whole { payload, .. } = frame else {
+        return None;
+    };
+    let records = split(&payload)?;
+    sequence_of(records.first()?.1)
 }
 
 fn numbers_in(log: &Path) -> Result<Vec<u64>, IndexError> {
@@ -177,7 +203,19 @@ fn numbers_in(log: &Path) -> Result<Vec<u64>, IndexError> {
 struct Saved {
     writer: SegmentWriter,
     last: Sequence,
+    /// The greatest number that a derivation names.
+    newest_generation: GenerationNo,
     report: SalvageReport,
+}
+
+/// The generation that a record's derivation was made for; 0 if it has none.
+fn generation_of(record: &Record) -> GenerationNo {
+    let derivation = match &record.change {
+        Change::Put(put) => put.derivation.as_ref(),
+        Change::Derive(derive) => Some(&derive.derivation),
+        Change::Delete(_) => None,
+    };
+    derivation.map_or(GenerationNo(0), |found| found.outline.generation)
 }
 
 impl Saved {
@@ -199,6 +237,7 @@ impl Saved {
             self.last = Sequence(first.0.saturating_sub(1));
         }
         let mut offset = HEADER_BYTES;
+        let mut whole = None;
         loop {
             match frames::read(&file, salt, offset, bytes)? {
                 Frame::Whole { payload, end } => {
@@ -207,9 +246,15 @@ impl Saved {
                 }
                 Frame::End => return Ok(()),
                 Frame::Broken(reason) => {
-                    let next = next_commit(&file, salt, offset, bytes)?.unwrap_or(bytes);
-                    self.lose(path, offset, next - offset, reason);
-                    offset = next;
+                    // Read once, however often it is broken.
+                    let whole = match &whole {
+                        Some(whole) => whole,
+                        None => whole.insert(file.read_range(0, bytes)?),
+                    };
+                    let rest = &whole[usize::try_from(offset).unwrap_or(usize::MAX)..];
+                    let lost = next_commit(salt, rest).unwrap_or(rest.len()) as u64;
+                    self.lose(path, offset, lost, reason);
+                    offset += lost;
                 }
             }
         }
@@ -227,8 +272,12 @@ impl Saved {
             return Ok(());
         };
         for (_, record) in records {
+            let decoded = Record::decode(record);
+            if let Some((record, _)) = &decoded {
+                self.newest_generation = self.newest_generation.max(generation_of(record));
+            }
             match sequence_of(record) {
-                Some(sequence) if sequence > self.last && Record::decode(record).is_some() => {
+                Some(sequence) if sequence > self.last && decoded.is_some() => {
                     if !is_compacted && sequence > self.last.next() {
                         let before = Sequence(sequence.0 - 1);
                         self.report.missing.push((self.last.next(), before));

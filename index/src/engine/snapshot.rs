@@ -200,7 +200,6 @@ impl Engine {
         }
         sync_dir(&log_dir(self.root.dir()))?;
         fault::point("restore.linked");
-        restored.next_file = first + count + 3;
         let Some(entry) = restored.generations.first_mut() else {
             return Err(manifest::damaged(&dir, "no generation"));
         };
@@ -209,7 +208,7 @@ impl Engine {
         let entry = entry.clone();
         // Built beside the serving one, over a log that ends with the snapshot.
         let (gap, open) = (first + count, first + count + 1);
-        let built = {
+        let mut built = {
             let mut trial = restored.clone();
             let last = last_of(&restored.segments);
             let log = log_dir(self.root.dir());
@@ -232,7 +231,7 @@ impl Engine {
         fault::point("restore.built");
         let mut writer = self.writer()?;
         // What was written since keeps its numbers: they are gone, not free.
-        let last = writer.serving.projections.applied().sequence;
+        let last = writer.log.end().0;
         let log_folder = log_dir(self.root.dir());
         let from = last_of(&restored.segments).next();
         if last >= from {
@@ -241,22 +240,35 @@ impl Engine {
         }
         let (open_entry, ..) = create_segment(&log_folder, open, last.max(info.sequence).next())?;
         restored.segments.push(open_entry);
-        fault::point("restore.ready");
-        self.root.update(|manifest| {
+        let mut entry = entry;
+        if writer.serving.number == entry.number {
+            // No number of a chunk is given twice, of those gone neither.
+            let state = &mut built.projections.state;
+            let next = writer.serving.projections.state.next_chunk;
+            state.next_chunk = state.next_chunk.max(next);
+            entry.next_chunk = state.next_chunk;
+        }
+        let install = |manifest: &mut Manifest| {
             manifest.epoch = restored.epoch;
             manifest.segments.clone_from(&restored.segments);
+            manifest.give_up(|_| true);
             manifest.generations = vec![entry.clone()];
             manifest.next_generation = manifest.next_generation.max(restored.next_generation);
             // What was forgotten of another epoch no projection of this one lacks.
             manifest.forgotten = restored.forgotten;
-        })?;
-        fault::point("restore.switched");
-        let manifest = self.root.manifest();
+        };
+        // Opened before it is in force: whatever fails from then on must stop the
+        // writer, which would go on in segments that nobody names.
+        let mut manifest = self.root.manifest();
+        install(&mut manifest);
         let log = Log::over(
             Arc::clone(&self.root),
             &manifest,
             self.options.segment_bytes,
         )?;
+        fault::point("restore.ready");
+        self.root.update(install)?;
+        fault::point("restore.switched");
         writer.serving = built;
         writer.building = None;
         writer.log = Arc::new(log);
@@ -267,7 +279,7 @@ impl Engine {
         writer.guarded(|writer| writer.serving.checkpoint())?;
         // What is left here goes when the collection is opened again. The writer
         // is held, so that no segment is new and not in this manifest.
-        let _ = super::remove_leftovers(self.root.dir(), &manifest);
+        let _ = super::remove_leftovers(self.root.dir(), &self.root.manifest());
         drop(writer);
         Ok(info)
     }

@@ -94,31 +94,47 @@ pub(super) enum Prepared {
 
 /// What the next record of a group is given.
 pub(super) struct Next {
-    pub(super) sequence: Sequence,
-    pub(super) chunk: ChunkNo,
-    /// That of the generation being built.
-    pub(super) derived_chunk: Option<ChunkNo>,
-    pub(super) fields: FieldTypes,
+    pub(super) given: Given,
     pub(super) records: Vec<Record>,
 }
 
+/// What was given out last.
+#[derive(Clone)]
+pub(super) struct Given {
+    sequence: Sequence,
+    chunk: ChunkNo,
+    /// That of the generation being built.
+    pub(super) derived_chunk: Option<ChunkNo>,
+    pub(super) fields: FieldTypes,
+}
+
 impl Next {
+    fn mark(&self) -> Given {
+        self.given.clone()
+    }
+
+    /// Takes back what was added since a mark.
+    fn go_back(&mut self, records: usize, mark: Given) {
+        self.records.truncate(records);
+        self.given = mark;
+    }
+
     /// Adds a put whose chunks are numbered from here on.
     pub(super) fn put(&mut self, mut put: Box<Put>) -> Sequence {
         if let Some(derivation) = &mut put.derivation {
-            derivation.outline.first_chunk = self.chunk;
-            self.chunk = ChunkNo(derivation.outline.numbers().end);
+            derivation.outline.first_chunk = self.given.chunk;
+            self.given.chunk = ChunkNo(derivation.outline.numbers().end);
         }
         self.add(Change::Put(put))
     }
 
     pub(super) fn add(&mut self, change: Change) -> Sequence {
-        self.sequence = self.sequence.next();
+        self.given.sequence = self.given.sequence.next();
         self.records.push(Record {
-            sequence: self.sequence,
+            sequence: self.given.sequence,
             change,
         });
-        self.sequence
+        self.given.sequence
     }
 }
 
@@ -183,12 +199,11 @@ impl Engine {
         while let Some(request) = waiting.next_if(|next| !next.ids().any(|id| touched.contains(id)))
         {
             touched.extend(request.ids().cloned());
-            let (sequence, chunk, before) = (next.sequence, next.chunk, next.records.len());
+            let (before, mark) = (next.records.len(), next.mark());
             let outcome = writer.records_of(request, &mut next);
             if outcome.is_err() {
                 // What it has added so far is not written.
-                next.records.truncate(before);
-                (next.sequence, next.chunk) = (sequence, chunk);
+                next.go_back(before, mark);
             }
             bytes += next.records[before..].iter().map(size_of).sum::<usize>();
             outcomes.push(outcome);
@@ -210,11 +225,13 @@ impl Writer {
     pub(super) fn next(&self) -> Next {
         let state = &self.serving.projections.state;
         Next {
-            // Not what the projections hold: compaction may have dropped more.
-            sequence: self.log.end().0,
-            chunk: state.next_chunk,
-            derived_chunk: None,
-            fields: state.fields.clone(),
+            given: Given {
+                // Not what the projections hold: compaction may have dropped more.
+                sequence: self.log.end().0,
+                chunk: state.next_chunk,
+                derived_chunk: None,
+                fields: state.fields.clone(),
+            },
             records: Vec::new(),
         }
     }
@@ -277,7 +294,7 @@ impl Writer {
                 return Ok(PutOutcome::Conflict { found });
             }
         }
-        if let Err(reason) = next.fields.admit(&put.document.metadata) {
+        if let Err(reason) = next.given.fields.admit(&put.document.metadata) {
             return Ok(PutOutcome::Refused(reason));
         }
         Ok(PutOutcome::Stored(next.put(put)))

@@ -48,6 +48,11 @@ impl SegmentWriter {
         })
     }
 
+    /// What it is, before it has an end.
+    pub(crate) fn entry(&self) -> &SegmentEntry {
+        &self.entry
+    }
+
     /// How long it is, but for what waits for the next frame.
     pub(crate) fn bytes(&self) -> u64 {
         self.offset

@@ -345,6 +345,32 @@ impl Segments {
         Ok(())
     }
 
+    /// Reads every record of the open segment up to where commits ended at a
+    /// moment.
+    pub(crate) fn scan_open(
+        &self,
+        segment: &Segment,
+        until: Position,
+        mut visit: impl FnMut(Logged<'_>) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let position = Position {
+            segment: segment.entry.number,
+            offset: HEADER_BYTES,
+        };
+        let mut end = ScanEnd {
+            position,
+            last: Some(Sequence(segment.entry.first.0.saturating_sub(1))),
+            broken: None,
+        };
+        self.scan_segment(segment, &mut end, &mut visit)?;
+        match end.broken {
+            Some(reason) if end.position.offset < until.offset => {
+                Err(self.damaged_at(end.position, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn scan_segment(
         &self,
         segment: &Segment,

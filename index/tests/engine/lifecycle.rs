@@ -145,7 +145,7 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     let dir = tempfile::tempdir().unwrap();
     let (store, engine) = open(dir.path());
     fill(&engine);
-    let former = engine.refresh().unwrap();
+    let former = engine.refresh().unwrap().generation();
     let generation = engine.begin_generation(&whole()).unwrap();
     assert_eq!(engine.begin_generation(&whole()).unwrap(), generation);
     assert!(engine.pending_count(generation).unwrap() == 28);
@@ -160,7 +160,7 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     engine.derive(generation, whole).unwrap();
     let waiting = engine.switch(generation, None).unwrap();
     assert!(waiting > 0);
-    assert_eq!(engine.view().generation(), former.generation());
+    assert_eq!(engine.view().generation(), former);
     drop((engine, store));
 
     // Half built, and gone on with after opening.
@@ -179,7 +179,7 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     assert_eq!(found_in(&view, "newer", "d0").0, ["Newer than that."]);
     // Made for the former generation: refused.
     let stale = document("late", "Too late.", &json!({}));
-    let error = engine.put(former.generation(), vec![stale]).unwrap_err();
+    let error = engine.put(former, vec![stale]).unwrap_err();
     assert!(matches!(error, IndexError::GenerationChanged { .. }));
     let mut fresh = document("fresh", "Fresh one.", &json!({}));
     fresh.vectors.truncate(1);
@@ -199,16 +199,16 @@ fn a_collection_is_reindexed_while_it_serves_and_rolled_back() {
     assert_eq!(engine.view().counts().documents, 28);
 
     // Back again: only what came in since is to be derived.
-    engine.resume_generation(former.generation()).unwrap();
-    assert_eq!(engine.pending_count(former.generation()).unwrap(), 2);
+    engine.resume_generation(former).unwrap();
+    assert_eq!(engine.pending_count(former).unwrap(), 2);
     let mut last = |pending: Vec<PendingDocument>| {
         Ok(pending.into_iter().map(|one| derived(one, false)).collect())
     };
-    let switched = engine.switch(former.generation(), Some(&mut last)).unwrap();
+    let switched = engine.switch(former, Some(&mut last)).unwrap();
     assert_eq!(switched, 0);
     assert_clean(&engine);
     let view = engine.view();
-    assert_eq!(view.generation(), former.generation());
+    assert_eq!(view.generation(), former);
     assert_eq!(
         found_in(&view, "valve", "d27").0,
         ["Another about valve 27."]

@@ -4,6 +4,7 @@
 
 mod beside;
 mod corpus;
+mod failures;
 mod filters;
 mod graph;
 mod lifecycle;
