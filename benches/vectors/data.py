@@ -43,6 +43,7 @@ NEAREST = 100
 
 CLUSTERED = "clustered-100k"
 REAL = "real-100k"
+REAL_COUNT = 100_000
 
 # The sets in English, then the others, which are taken only if passages lack.
 ENGLISH = [
@@ -240,7 +241,9 @@ def clustered(cache):
 
 def shared_folder():
     shared = pathlib.Path(os.environ.get("CENTO_SHARED") or ROOT.parent / "shared").resolve()
-    for needed in ["models/all-MiniLM-L6-v2/model_quantized.onnx", "datasets/beir"]:
+    model = "models/all-MiniLM-L6-v2"
+    corpora = [f"datasets/beir/{name}/corpus.jsonl" for name in [*ENGLISH, *OTHERS]]
+    for needed in [f"{model}/model_quantized.onnx", f"{model}/tokenizer.json", *corpora]:
         if not (shared / needed).exists():
             sys.exit(f"{shared / needed} does not exist; set CENTO_SHARED to the folder with models/ and datasets/")
     return shared
@@ -397,7 +400,7 @@ def real(cache):
     tokenizer = tokenizers.Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    count = 100_000
+    count = REAL_COUNT
     kept = work / "passages.json"
     if not kept.exists():
         texts, ways = make_passages(shared, tokenizer, count + QUERIES)
@@ -465,6 +468,13 @@ def set_name(text):
     return text
 
 
+def folder_of(given):
+    cache = given.resolve()
+    if cache.exists() and not cache.is_dir():
+        sys.exit(f"{cache} is no folder; --cache is where the sets are kept")
+    return cache
+
+
 def positive(text):
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
@@ -486,7 +496,7 @@ def main():
     told.add_argument("set", type=set_name)
     commands.add_parser("list", parents=[common], help="the sets that are whole")
     given = parser.parse_args()
-    cache = given.cache.resolve()
+    cache = folder_of(given.cache)
     if given.command == "list":
         return list_sets(cache)
     name = given.set if "set" in given else given.command
