@@ -40,6 +40,7 @@ BUILD_THREADS = 2
 EFS = [10, 16, 24, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 320, 400]
 REPETITIONS = 5
 CANDIDATES = 2 * K + 10
+NO_BITMAP = "only faiss-f32 and faiss-sq8 take a bitmap; name one of them with --peers"
 
 
 class Hnswlib:
@@ -446,7 +447,7 @@ def measure(given_set, cache, names, filters, again):
     if filters:
         names = [name for name in names if hasattr(peers[name], "allow")]
         if not names:
-            sys.exit("only faiss-f32 and faiss-sq8 take a bitmap; name one of them with --peers")
+            sys.exit(NO_BITMAP)
     for name in names:
         peer = peers[name]
         index_of = getattr(peer, "of", name)
@@ -585,6 +586,8 @@ def main():
         name, peer = given.peers[0], all_peers()[given.peers[0]]
         if given.command == "build":
             build(given_set, name, peer)
+        elif given.filter and not hasattr(peer, "allow"):
+            sys.exit(NO_BITMAP)
         else:
             search(given_set, name, peer, given.filter)
 
