@@ -8,7 +8,8 @@ Takes a set that data.py made. Each engine builds its graph with two threads
 1,000 queries on one thread, all in one call, for each ef, REPETITIONS times
 over. Building and searching run in processes of their own. A peer that was
 measured is not measured again, unless --again is given; its index is built
-again only if the set, the parameters or the engine's version have changed.
+again only if the set, the parameters or the engine's version have changed, or
+with --rebuild.
 
 The first parts of a name stand for all peers that have them: `usearch`, `faiss`.
 `+f32` is the same index, whose 2k + 10 best candidates are scored again by the
@@ -440,8 +441,8 @@ def child(cache, set_name, task, peer, threads, *more):
     return subprocess.run(command, env=environment).returncode == 0
 
 
-def measure(given_set, cache, names, filters, again):
-    peers, failed = all_peers(), []
+def measure(given_set, cache, names, filters, again, rebuild):
+    peers, failed, rebuilt = all_peers(), [], set()
     for name in filters:
         given_set.filter(name)
     if filters:
@@ -459,13 +460,15 @@ def measure(given_set, cache, names, filters, again):
             continue
         path = given_set.index(index_of)
         built = read_json(path.with_name(f"{index_of}.build.json"))
-        if not agrees(built, stamp(given_set, peers[index_of])) or not path.exists():
+        stands = agrees(built, stamp(given_set, peers[index_of])) and path.exists()
+        if not stands or (rebuild and index_of not in rebuilt):
             if not child(cache, given_set.name, "build", index_of, BUILD_THREADS):
                 failed.append(name)
                 continue
+            rebuilt.add(index_of)
         for filter_name in filters or [None]:
             told = read_json(given_set.result(name, filter_name))
-            if agrees(told, stamped) and not again:
+            if agrees(told, stamped) and not (again or rebuild):
                 print(f"{told_name(told)}: measured before")
                 continue
             more = ["--filter", filter_name] if filter_name else []
@@ -568,6 +571,7 @@ def main():
     told.add_argument("--peers", nargs="+", help=f"some of: {', '.join(all_peers())}")
     told.add_argument("--filter", nargs="+", type=data.set_name, default=[], metavar="NAME")
     told.add_argument("--again", action="store_true", help="search again, with the indexes that stand")
+    told.add_argument("--rebuild", action="store_true", help="build and search again: the time of building is the index's own")
     told = commands.add_parser("report", parents=[common], help="a table of what was measured")
     told.add_argument("--points", action="store_true", help="and all figures of each ef")
     # What `measure` calls for one peer.
@@ -579,7 +583,7 @@ def main():
     cache = data.folder_of(given.cache)
     given_set = Set(cache, given.set)
     if given.command == "measure":
-        measure(given_set, cache, chosen(given.peers), given.filter, given.again)
+        measure(given_set, cache, chosen(given.peers), given.filter, given.again, given.rebuild)
     elif given.command == "report":
         report(given_set, given.points)
     else:
