@@ -54,7 +54,10 @@ fn an_archive_is_carried_to_another_directory() {
     let to = dir.path().join("archives");
     std::fs::create_dir(&to).unwrap();
     let to = to.to_str().unwrap();
-    cento_json(&data, &["snapshot", "export", "--to", to]).failed_with("unknown_snapshot");
+    let none = cento_json(&data, &["snapshot", "export", "--to", to]);
+    none.failed_with("unknown_snapshot");
+    assert!(none.stderr.contains("has no snapshot"), "{}", none.stderr);
+    assert!(none.stderr.contains("snapshot create"), "{}", none.stderr);
     cento(&data, &["snapshot", "create", "s1"]).ok();
     let exported = cento_json(&data, &["snapshot", "export", "--to", to]).json();
     let archive = exported["to"].as_str().unwrap();
