@@ -13,6 +13,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod target;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -18,6 +18,8 @@ use cento_index::{IndexError, Projection, SalvageReport, Store, StoreOptions};
 use cento_retrieve::{ContextResponse, SearchResponse, Tokenizer};
 use serde_json::{Value, json};
 
+pub(crate) use keeping::Exported;
+
 use crate::client::{Client, segment};
 use crate::output;
 
