@@ -18,7 +18,6 @@ mod transfer;
 use std::process::ExitCode;
 
 use args::{Args, Command};
-use cento_index::StoreOptions;
 use clap::Parser;
 use target::Place;
 
@@ -28,10 +27,7 @@ fn main() -> ExitCode {
     let place = Place {
         data: args.data,
         url: args.url,
-        options: StoreOptions {
-            verify: args.verify.into(),
-            ..StoreOptions::default()
-        },
+        options: args.engine.options(args.verify.into()),
     };
     let outcome = match args.command {
         Command::Demo(options) => commands::demo::run(&options, json),

@@ -30,7 +30,7 @@ pub(crate) struct Place {
     pub(crate) data: PathBuf,
     /// A server, which then counts.
     pub(crate) url: Option<String>,
-    /// How the engine works, if the directory is opened here.
+    /// How the engine works, if the directory is opened or served here.
     pub(crate) options: StoreOptions,
 }
 
