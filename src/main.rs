@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 all is well; 1 an error, told on standard error; 2 arguments
 //! that make no sense; 3 the command ran, but some documents failed under
-//! `--strict`, `doctor` found differences, or a purge left something; 130
-//! interrupted.
+//! `--strict`, `doctor` found differences, salvaging lost something, or a purge
+//! left something; 130 interrupted.
 
 mod args;
 mod client;
