@@ -50,6 +50,9 @@ pub(crate) struct Args {
     )]
     pub(crate) verify: VerifyArg,
 
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -176,9 +179,6 @@ pub(crate) struct ServeArgs {
         value_name = "SHARE|off"
     )]
     pub(crate) compact_at: CompactAt,
-
-    #[command(flatten)]
-    pub(crate) engine: EngineArgs,
 }
 
 #[derive(Debug, ClapArgs)]

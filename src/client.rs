@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use ureq::http::{Response, StatusCode, Uri};
 use ureq::{Agent, Body, SendBody};
 
+use crate::transfer::Watched;
+
 /// A server that can be asked.
 pub(crate) struct Client {
     agent: Agent,
@@ -123,6 +125,9 @@ impl Client {
     }
 
     /// Posts a body of any length as it is read, and gets the answer.
+    ///
+    /// Who ends the connection before the body is sent may have answered, but
+    /// that answer cannot be read any more.
     pub(crate) fn send<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -130,9 +135,18 @@ impl Client {
         body: &mut (dyn Read + Send),
     ) -> Result<T, Problem> {
         let request = self.agent.post(self.url(path)).content_type(content_type);
-        let mut body = body;
+        let mut body = Watched::new(body);
         let answer = request.send(SendBody::from_reader(&mut body));
-        self.read(answer)
+        let is_begun = body.is_begun();
+        match (answer, body.into_failure()) {
+            (Err(_), Some(failure)) => Err(failure),
+            (Err(error), None) if is_begun => {
+                let detail = format!("{} did not take all that was sent: {error}", self.base);
+                Err(Problem::new("server_unreachable", 502, detail)
+                    .with_help("it may have refused it: with CENTO_LOG=info its log says so"))
+            }
+            (answer, _) => self.read(answer),
+        }
     }
 
     /// Deletes what is there.
@@ -226,6 +240,26 @@ mod tests {
         ] {
             assert!(Client::new(url).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_told_as_a_server_that_cannot_be_reached() {
+        struct Denied;
+        impl Read for Denied {
+            fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+                let problem = Problem::new("object_store_forbidden", 403, "the store refuses");
+                Err(std::io::Error::other(problem))
+            }
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        std::thread::spawn(move || {
+            let stream = listener.accept().map(|(stream, _)| stream);
+            let _ = stream.and_then(|mut stream| std::io::copy(&mut stream, &mut std::io::sink()));
+        });
+        let client = Client::new(&url).expect("a client");
+        let sent = client.send::<serde_json::Value>("/import", "application/x-tar", &mut Denied);
+        assert_eq!(sent.expect_err("refused").code, "object_store_forbidden");
     }
 
     #[test]

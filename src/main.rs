@@ -2,8 +2,8 @@
 //!
 //! Exit codes: 0 all is well; 1 an error, told on standard error; 2 arguments
 //! that make no sense; 3 the command ran, but some documents failed under
-//! `--strict`, `doctor` found differences, or a purge left something; 130
-//! interrupted.
+//! `--strict`, `doctor` found differences, salvaging lost something, or a purge
+//! left something; 130 interrupted.
 
 mod args;
 mod client;
@@ -13,11 +13,11 @@ mod interrupt;
 mod output;
 mod progress;
 mod target;
+mod transfer;
 
 use std::process::ExitCode;
 
 use args::{Args, Command};
-use cento_index::StoreOptions;
 use clap::Parser;
 use target::Place;
 
@@ -27,10 +27,7 @@ fn main() -> ExitCode {
     let place = Place {
         data: args.data,
         url: args.url,
-        options: StoreOptions {
-            verify: args.verify.into(),
-            ..StoreOptions::default()
-        },
+        options: args.engine.options(args.verify.into()),
     };
     let outcome = match args.command {
         Command::Demo(options) => commands::demo::run(&options, json),

@@ -18,6 +18,8 @@ use cento_index::{IndexError, Projection, SalvageReport, Store, StoreOptions};
 use cento_retrieve::{ContextResponse, SearchResponse, Tokenizer};
 use serde_json::{Value, json};
 
+pub(crate) use keeping::Exported;
+
 use crate::client::{Client, segment};
 use crate::output;
 
@@ -28,7 +30,7 @@ pub(crate) struct Place {
     pub(crate) data: PathBuf,
     /// A server, which then counts.
     pub(crate) url: Option<String>,
-    /// How the engine works, if the directory is opened here.
+    /// How the engine works, if the directory is opened or served here.
     pub(crate) options: StoreOptions,
 }
 

@@ -5,13 +5,14 @@
 //! documents that are pending there, cuts and embeds them as an ingestion would,
 //! and hands the chunks and vectors in. New writes are pending, too, so it runs
 //! behind them until little is left; that little is derived while writers wait,
-//! and the generation is switched to. Going back to a former generation is the
+//! for a bounded time, and the generation is switched to. Going back to a former generation is the
 //! same way, with only what came in since to derive.
 //!
 //! A reindexing that is stopped, or killed, leaves a half-built generation; the
 //! next one with the same settings goes on with it.
 
 mod estimate;
+mod nearness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -27,19 +28,16 @@ pub use estimate::{Estimate, estimate};
 use crate::pipeline::{check_collection, collection_settings};
 use crate::prepare::{Prepared, cut_again, guarded};
 use crate::{Chunking, Failure, IngestError};
+use nearness::Nearness;
 
 /// A batch has about so many bytes of text, at least and at most: as many as
 /// take about [`BATCH_TIME`], so that a stop is soon heard with a slow model.
 const BATCH_BYTES: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 20;
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
-/// What is left is derived under the writer's lock if that takes at most so
-/// long.
-const LOCKED_TIME: Duration = Duration::from_secs(1);
-
-/// After so many batches without coming nearer to the end, writers are faster
-/// than the model, and have to wait for it.
-const PATIENCE: u32 = 32;
+/// While writers wait, so many documents are derived before the time is looked
+/// at: few enough for the slowest model, enough to keep all processors busy.
+const LOCKED_DOCUMENTS: usize = 8;
 
 /// How long what was derived may have to be replayed after a crash.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
@@ -190,26 +188,26 @@ impl Tailer<'_> {
     /// Derives what is pending and switches; says whether it came to its end.
     fn run(&mut self, engine: &Engine) -> Result<bool, IngestError> {
         let generation = self.report.generation;
-        // Counting takes a while where many are pending, so it is done now and
-        // then only.
-        let mut pending = engine.pending_count(generation)?;
+        let pending = engine.pending_count(generation)?;
         (self.progress)(ReindexStep::Started {
             generation,
             pending,
         });
         let mut bytes = *BATCH_BYTES.start();
-        let (mut least, mut since) = (pending, 0);
+        let mut nearness = Nearness::new(pending);
         let mut checkpointed = Instant::now();
-        let mut pace = Pace::default();
         loop {
             if self.is_stopped() {
                 return Ok(false);
             }
-            if pending <= pace.within(LOCKED_TIME) || since > PATIENCE {
-                match self.switch(engine)? {
-                    0 => return Ok(true),
-                    left => pending = left,
+            if nearness.is_near() {
+                let (begun, before) = (Instant::now(), self.report.documents);
+                let left = self.switch(engine, nearness.locked_time())?;
+                if left == 0 {
+                    return Ok(true);
                 }
+                nearness.note_batch(self.report.documents - before, begun.elapsed());
+                nearness.note_count(left);
                 if self.is_stopped() {
                     continue;
                 }
@@ -222,22 +220,17 @@ impl Tailer<'_> {
                 engine.derive(generation, derived)?;
             }
             let took = begun.elapsed();
-            pace.note(taken, took);
             bytes = match took {
                 took if took < BATCH_TIME / 2 => bytes * 2,
                 took if took > BATCH_TIME => bytes / 2,
                 _ => bytes,
             }
             .clamp(*BATCH_BYTES.start(), *BATCH_BYTES.end());
-            pending = pending.saturating_sub(taken);
-            since += 1;
-            if pending <= pace.within(LOCKED_TIME) || since % 16 == 0 {
-                pending = engine.pending_count(generation)?;
+            nearness.note_batch(taken, took);
+            if nearness.is_count_due() {
+                nearness.note_count(engine.pending_count(generation)?);
             }
-            if pending < least {
-                (least, since) = (pending, 0);
-            }
-            self.tell(pending);
+            self.tell(nearness.pending());
             if checkpointed.elapsed() >= CHECKPOINT_EVERY {
                 engine.checkpoint()?;
                 checkpointed = Instant::now();
@@ -245,23 +238,29 @@ impl Tailer<'_> {
         }
     }
 
-    /// Switches, deriving what is left while writers wait. Says how many are
-    /// left if it was stopped.
-    fn switch(&mut self, engine: &Engine) -> Result<u64, IngestError> {
+    /// Switches, deriving what is left while writers wait, for about so long at
+    /// most. Says how many are left if that was not enough, or if it was stopped.
+    fn switch(&mut self, engine: &Engine, locked_time: Duration) -> Result<u64, IngestError> {
         let generation = self.report.generation;
         let mut failure = None;
+        // Waiting for the lock holds nobody up, so the first call begins it.
+        let mut begun = None;
         let mut last = |pending: Vec<PendingDocument>| {
-            if self.is_stopped() {
-                return Ok(Vec::new());
-            }
-            match self.derive(pending) {
-                Ok(derived) => Ok(derived),
-                Err(IngestError::Index(error)) => Err(error),
-                Err(error) => {
-                    failure = Some(error);
-                    Ok(Vec::new())
+            let begun = *begun.get_or_insert_with(Instant::now);
+            let mut pending = pending.into_iter().peekable();
+            let mut all = Vec::with_capacity(pending.len());
+            while pending.peek().is_some()
+                && failure.is_none()
+                && !self.is_stopped()
+                && begun.elapsed() < locked_time
+            {
+                match self.derive(pending.by_ref().take(LOCKED_DOCUMENTS).collect()) {
+                    Ok(derived) => all.extend(derived),
+                    Err(IngestError::Index(error)) => return Err(error),
+                    Err(error) => failure = Some(error),
                 }
             }
+            Ok(all)
         };
         let left = engine.switch(generation, Some(&mut last))?;
         match failure {
@@ -312,31 +311,6 @@ impl Tailer<'_> {
             report: &self.report,
             pending,
         });
-    }
-}
-
-/// How many documents are derived in which time.
-#[derive(Default)]
-struct Pace {
-    documents: f64,
-    seconds: f64,
-}
-
-impl Pace {
-    /// Notes a batch; older ones count half as much each time.
-    fn note(&mut self, documents: u64, took: Duration) {
-        self.documents = self.documents / 2.0 + documents as f64;
-        self.seconds = self.seconds / 2.0 + took.as_secs_f64();
-    }
-
-    /// About how many documents can be derived in a time: none before anything
-    /// was measured.
-    fn within(&self, time: Duration) -> u64 {
-        if self.seconds > 0.0 {
-            (self.documents / self.seconds * time.as_secs_f64()) as u64
-        } else {
-            0
-        }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use cento_core::{CollectionName, DocumentId, GenerationNo};
 use cento_embed::{Bundled, Contract, EmbedError, Embedder};
@@ -213,6 +214,40 @@ fn writes_that_come_in_meanwhile_are_in_the_new_generation() {
 }
 
 #[test]
+fn writers_wait_a_bounded_time_for_a_model_that_is_slower_than_it_was() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (_store, engine) = open(dir.path(), Chunking::default());
+    // The first batch says that the rest is done in no time; it takes six seconds.
+    fill(&engine, 80);
+    let slow = Slow {
+        model: bundled(),
+        fast: AtomicUsize::new(50),
+        each: Duration::from_millis(200),
+    };
+    let done = AtomicBool::new(false);
+    let waited = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut longest = Duration::ZERO;
+            while !done.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                // Waits for the writer's lock, as a write does.
+                engine.generations().expect("listed");
+                longest = longest.max(begun.elapsed());
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            longest
+        });
+        let report = reindex(&engine, &slow, Chunking::Whole, false, &NEVER, &mut |_| {});
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(report.expect("reindexed").documents, 80);
+        asking.join().expect("asked")
+    });
+    assert!(waited < Duration::from_millis(3500), "{waited:?}");
+    assert_eq!(engine.view().settings().chunking, "none/1");
+    assert_clean(&engine);
+}
+
+#[test]
 fn what_was_stopped_or_killed_goes_on_where_it_was() {
     let dir = tempfile::tempdir().expect("a folder");
     let (store, engine) = open(dir.path(), Chunking::default());
@@ -370,6 +405,31 @@ impl Embedder for Renamed {
 
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
         self.0.embed_documents(texts)
+    }
+}
+
+/// A model that takes its time for each text after the first ones.
+struct Slow {
+    model: Bundled,
+    fast: AtomicUsize,
+    each: Duration,
+}
+
+impl Embedder for Slow {
+    fn contract(&self) -> &Contract {
+        self.model.contract()
+    }
+
+    fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
+        self.model.embed_query(text)
+    }
+
+    fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let fast = self.fast.load(Ordering::Relaxed);
+        self.fast
+            .store(fast.saturating_sub(texts.len()), Ordering::Relaxed);
+        std::thread::sleep(self.each * texts.len().saturating_sub(fast) as u32);
+        self.model.embed_documents(texts)
     }
 }
 

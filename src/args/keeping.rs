@@ -43,17 +43,20 @@ impl FromStr for CompactAt {
     }
 }
 
-/// How the engine of a server works.
+/// How the engine works, whoever opens the data directory: what a server was told
+/// to keep must not be dropped by the next command. Short help leaves it out.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
     /// A segment of the log is closed when it has grown past this.
-    #[arg(long, env = "CENTO_SEGMENT_MB", default_value_t = 128, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_SEGMENT_MB", default_value_t = 128, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..=4096))]
     pub(crate) segment_mb: u64,
 
     /// How long a commit may wait for others to share its sync.
     #[arg(
         long,
+        global = true,
+        hide_short_help = true,
         env = "CENTO_COMMIT_DELAY_US",
         default_value_t = 0,
         value_name = "MICROSECONDS"
@@ -61,24 +64,26 @@ pub(crate) struct EngineArgs {
     pub(crate) commit_delay_us: u64,
 
     /// How many writers may share one sync.
-    #[arg(long, env = "CENTO_COMMIT_BATCH", default_value_t = 1024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_COMMIT_BATCH", default_value_t = 1024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) commit_batch: u32,
 
     /// How many collections stay open.
-    #[arg(long, env = "CENTO_OPEN_COLLECTIONS", default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_OPEN_COLLECTIONS", default_value_t = 64, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) open_collections: u32,
 
     /// The catalog's cache, for each open collection.
-    #[arg(long, env = "CENTO_CATALOG_CACHE_MB", default_value_t = 64, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_CATALOG_CACHE_MB", default_value_t = 64, value_name = "MB", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) catalog_cache_mb: u64,
 
     /// Memory of each thread that indexes words, for each open collection.
-    #[arg(long, env = "CENTO_TEXT_ARENA_MB", default_value_t = 48, value_name = "MB", value_parser = clap::value_parser!(u32).range(15..=4000))]
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_TEXT_ARENA_MB", default_value_t = 48, value_name = "MB", value_parser = clap::value_parser!(u32).range(15..=4000))]
     pub(crate) text_arena_mb: u32,
 
     /// How many generations that have served are kept for a rollback.
     #[arg(
         long,
+        global = true,
+        hide_short_help = true,
         env = "CENTO_FORMER_GENERATIONS",
         default_value_t = 1,
         value_name = "COUNT"

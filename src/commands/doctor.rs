@@ -40,10 +40,16 @@ pub(crate) fn run(place: &Place, args: &DoctorArgs, json: bool) -> Outcome {
 fn salvage(target: &Target, args: &DoctorArgs, json: bool) -> Outcome {
     let name = args.each.collection.as_deref().unwrap_or_default();
     let name = CollectionName::new(name).map_err(Problem::from)?;
+    expect_damage(target, &name)?;
     let report = target.salvage(&name)?;
+    let code = if report.lost.is_empty() && report.missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        output::not_all_well()
+    };
     if json {
         output::json(&json!({ "collection": name, "salvaged": report }));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(code);
     }
     output::line(format_args!(
         "{name}: {} saved",
@@ -65,7 +71,38 @@ fn salvage(target: &Target, args: &DoctorArgs, json: bool) -> Outcome {
         "the damaged files are in {}; a document whose newest version is lost shows an older one",
         report.put_aside.display()
     ));
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+/// Refuses to salvage what is not damaged: it would write the whole log and every
+/// projection anew, and keep the former files beside them, for nothing.
+fn expect_damage(target: &Target, name: &CollectionName) -> Result<(), Problem> {
+    // Through a server there is no salvaging, and that is told first.
+    let Target::Here(service) = target else {
+        return Ok(());
+    };
+    match service.audit(name) {
+        Ok(audit) => {
+            let detail = format!("the log of '{name}' is whole: there is nothing to salvage");
+            let problem = Problem::new("not_damaged", 409, detail);
+            Err(if audit.clean {
+                problem
+            } else {
+                problem.with_help("`cento rebuild` makes anew what differs from the log")
+            })
+        }
+        // Of these salvaging can save something; others have another cause, which
+        // it would not mend.
+        Err(problem)
+            if matches!(
+                &*problem.code,
+                "log_damaged" | "unknown_format" | "io_error"
+            ) =>
+        {
+            Ok(())
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 fn tell(audit: &AuditResult) {

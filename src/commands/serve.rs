@@ -23,7 +23,7 @@ pub(crate) fn run(place: &Place, args: &ServeArgs, json: bool) -> Outcome {
         allowed_hosts: args.allowed_hosts.clone(),
         allowed_models: args.embedders.clone(),
         max_document_bytes: args.max_document_bytes,
-        store: args.engine.options(place.options.verify),
+        store: place.options.clone(),
         compact_at: args.compact_at.0,
         ..ServerConfig::new(&place.data)
     };

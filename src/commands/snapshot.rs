@@ -10,8 +10,9 @@ use serde_json::json;
 
 use super::Outcome;
 use crate::args::SnapshotCommand;
-use crate::output;
-use crate::target::{Place, Target, name};
+use crate::target::{Exported, Place, Target, name};
+use crate::transfer::{INTERRUPTED, Stoppable};
+use crate::{interrupt, output};
 
 pub(crate) fn run(place: &Place, command: SnapshotCommand, json: bool) -> Outcome {
     match command {
@@ -51,13 +52,19 @@ pub(crate) fn run(place: &Place, command: SnapshotCommand, json: bool) -> Outcom
         SnapshotCommand::Export { id, collection, to } => {
             let to = ArchivePlace::parse(&to)?;
             let (target, name) = existing(place, &collection.collection)?;
-            export(&target, &name, id.as_deref(), &to, json)?;
+            let stop = interrupt::listen();
+            let exported = target.export_snapshot(&name, id.as_deref(), &to, stop);
+            return told(exported, json, |exported| {
+                tell_export(&name, &exported, json);
+            });
         }
         SnapshotCommand::Import { collection, from } => {
-            let mut archive = download(&ArchivePlace::parse(&from)?)?;
+            let inner = download(&ArchivePlace::parse(&from)?)?;
             let name = name(&collection.collection)?;
-            let made = Target::any(place)?.import_collection(&name, &mut archive)?;
-            imported(&made, json);
+            let target = Target::any(place)?;
+            let stop = interrupt::listen();
+            let made = target.import_collection(&name, &mut Stoppable { inner, stop });
+            return told(made, json, |made| imported(&made, json));
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -70,14 +77,23 @@ fn existing(place: &Place, collection: &str) -> Result<(Target, CollectionName),
     Ok((target, name))
 }
 
-fn export(
-    target: &Target,
-    name: &CollectionName,
-    id: Option<&str>,
-    to: &ArchivePlace,
-    json: bool,
-) -> Result<(), Problem> {
-    let exported = target.export_snapshot(name, id, to)?;
+/// Tells what became of a transfer. One that was ended from outside has taken
+/// back what it had done, and ends as other interrupted commands do.
+fn told<T>(result: Result<T, Problem>, json: bool, tell: impl FnOnce(T)) -> Outcome {
+    match result {
+        Ok(done) => {
+            tell(done);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(problem) if problem.code == INTERRUPTED => {
+            output::fail(&problem, json);
+            Ok(output::interrupted())
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+fn tell_export(name: &CollectionName, exported: &Exported, json: bool) {
     if json {
         output::json(&json!({
             "snapshot": exported.snapshot,
@@ -92,7 +108,6 @@ fn export(
             output::bytes(exported.bytes)
         ));
     }
-    Ok(())
 }
 
 fn imported(made: &CollectionInfo, json: bool) {

@@ -9,12 +9,13 @@ use cento_api::types::{
 use cento_api::{ArchivePlace, Problem, archive_name, upload};
 use cento_core::{CollectionName, GenerationNo};
 use cento_index::archive::ArchiveAbout;
-use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
+use cento_index::{CompactionReport, IndexError, PurgeReport, SnapshotInfo};
 use cento_ingest::{Estimate, ReindexReport, ReindexStep};
 use serde_json::json;
 
 use super::{Target, path};
 use crate::client::segment;
+use crate::transfer::{self, Stoppable, cut_off};
 
 /// Where an archive went.
 pub(crate) struct Exported {
@@ -76,12 +77,21 @@ impl Target {
         name: &CollectionName,
         id: Option<&str>,
         to: &ArchivePlace,
+        stop: &AtomicBool,
     ) -> Result<Exported, Problem> {
+        let list = self.snapshots(name)?.snapshots;
+        if list.is_empty() && id.is_none() {
+            let detail = format!("'{name}' has no snapshot that could be exported");
+            return Err(Problem::new("unknown_snapshot", 404, detail)
+                .with_help("`cento snapshot create` makes one"));
+        }
         let client = match self {
             Self::Here(service) => {
                 let export = service.export_snapshot(name, id)?;
                 let to = to.or_below(&archive_name(&export.about));
-                let summary = upload(&to, export.bytes, |out| export.write(out))?;
+                let summary = upload(&to, export.bytes, |inner| {
+                    export.write(&mut Stoppable { inner, stop })
+                })?;
                 return Ok(Exported {
                     snapshot: export.about.snapshot,
                     to,
@@ -90,7 +100,6 @@ impl Target {
             }
             Self::There(client) => client,
         };
-        let list = self.snapshots(name)?.snapshots;
         let known = match id {
             Some(id) => list.into_iter().find(|info| info.id == id),
             None => list.into_iter().next_back(),
@@ -107,12 +116,14 @@ impl Target {
         let below = format!("/snapshots/{}/archive", segment(&about.snapshot));
         let (bytes, mut archive) = client.download(&path(name, &below))?;
         let to = to.or_below(&archive_name(&about));
-        let written = upload(&to, bytes, |out| {
-            let copied = io::copy(&mut archive, out);
+        let written = upload(&to, bytes, |inner| {
+            let copied = io::copy(&mut archive, &mut Stoppable { inner, stop });
             match copied {
                 Ok(copied) if copied == bytes => Ok(copied),
-                Ok(copied) => Err(cut_off(format!("it ended after {copied} of {bytes} bytes"))),
-                Err(error) => Err(cut_off(error.to_string())),
+                Ok(copied) => Err(cut_off(format_args!(
+                    "it ended after {copied} of {bytes} bytes"
+                ))),
+                Err(error) => Err(transfer::problem(&error)),
             }
         })?;
         Ok(Exported {
@@ -131,6 +142,15 @@ impl Target {
         match self {
             Self::Here(service) => service.import_collection(name, archive),
             Self::There(client) => {
+                // A server that refuses at once does not read what is still
+                // sent, and its answer is then lost on the way.
+                match self.collection(name) {
+                    Err(problem) if problem.code == "unknown_collection" => {}
+                    Err(problem) => return Err(problem),
+                    Ok(_) => {
+                        return Err(IndexError::CollectionExists { name: name.clone() }.into());
+                    }
+                }
                 client.send(&path(name, "/import"), "application/x-tar", archive)
             }
         }
@@ -234,11 +254,6 @@ impl Target {
             Self::There(client) => client.post(&path(name, "/purge"), &what),
         }
     }
-}
-
-fn cut_off(reason: String) -> Problem {
-    let detail = format!("the archive could not be read to its end: {reason}");
-    Problem::new("archive_transfer_failed", 502, detail).retryable()
 }
 
 /// A step here, as a server would tell it.

@@ -54,7 +54,10 @@ fn an_archive_is_carried_to_another_directory() {
     let to = dir.path().join("archives");
     std::fs::create_dir(&to).unwrap();
     let to = to.to_str().unwrap();
-    cento_json(&data, &["snapshot", "export", "--to", to]).failed_with("unknown_snapshot");
+    let none = cento_json(&data, &["snapshot", "export", "--to", to]);
+    none.failed_with("unknown_snapshot");
+    assert!(none.stderr.contains("has no snapshot"), "{}", none.stderr);
+    assert!(none.stderr.contains("snapshot create"), "{}", none.stderr);
     cento(&data, &["snapshot", "create", "s1"]).ok();
     let exported = cento_json(&data, &["snapshot", "export", "--to", to]).json();
     let archive = exported["to"].as_str().unwrap();
@@ -130,6 +133,27 @@ fn a_collection_is_cut_anew_and_gone_back_with() {
 }
 
 #[test]
+fn a_command_keeps_as_many_former_generations_as_it_is_told() {
+    let (_dir, data) = ingested();
+    let reindex = |kept: &str, chunking: &str| {
+        let mut command = command(&data);
+        command.env("CENTO_FORMER_GENERATIONS", kept);
+        command.args(["reindex", "--yes", "--chunking", chunking]);
+        Ran::from(command.output().unwrap()).ok();
+    };
+    for chunking in ["none", "default", "none"] {
+        reindex("3", chunking);
+    }
+    let count = || {
+        let listed = cento_json(&data, &["generation", "list"]).json();
+        listed["generations"].as_array().unwrap().len()
+    };
+    assert_eq!(count(), 4);
+    reindex("1", "default");
+    assert_eq!(count(), 2);
+}
+
+#[test]
 fn a_purge_proves_that_nothing_is_left_or_names_who_still_has_it() {
     let (_dir, data) = ingested();
     cento(&data, &["snapshot", "create", "s"]).ok();
@@ -175,6 +199,7 @@ fn a_projection_is_made_anew_alone_and_all_is_verified_on_request() {
         &["--verify", "somewhat", "doctor"],
         &["serve", "--compact-at", "2"],
         &["serve", "--segment-mb", "0"],
+        &["list", "--former-generations", "many"],
     ] {
         assert_eq!(cento(&data, args).code, Some(2), "{args:?}");
     }

@@ -1,6 +1,6 @@
 //! What a person does when bytes on the disk have changed.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::run::*;
 
@@ -18,6 +18,10 @@ fn a_damaged_log_is_named_by_doctor_and_salvaged_on_request() {
         let page = dir.path().join(format!("in/{i}.md"));
         cento(&data, &["ingest", page.to_str().unwrap()]);
     }
+    // Nothing is done to what is whole.
+    let salvage = ["doctor", "--collection", "default", "--salvage"];
+    cento_json(&data, &salvage).failed_with("not_damaged");
+    assert!(!data.join("collections/default/damaged").exists());
     let log = data.join("collections/default/log");
     let segment = std::fs::read_dir(log).unwrap().next().unwrap();
     let segment = segment.unwrap().path();
@@ -31,7 +35,9 @@ fn a_damaged_log_is_named_by_doctor_and_salvaged_on_request() {
     refused.failed_with("log_damaged");
     assert!(refused.stderr.contains("--salvage"), "{}", refused.stderr);
 
-    let salvaged = cento_json(&data, &["doctor", "--collection", "default", "--salvage"]).json();
+    let salvaged = cento_json(&data, &salvage);
+    assert_eq!(salvaged.code, Some(3), "something is lost");
+    let salvaged: Value = serde_json::from_str(&salvaged.stdout).unwrap();
     assert_eq!(salvaged["salvaged"]["kept"], 4, "{salvaged}");
     assert_eq!(salvaged["salvaged"]["missing"], json!([[3, 3]]));
     let audit = cento_json(&data, &["doctor"]).json();

@@ -6,3 +6,4 @@ mod beside;
 mod keeping;
 mod server;
 mod transcript;
+mod transfers;

@@ -95,6 +95,43 @@ fn what_was_there_stays_until_the_new_archive_is_whole() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_in_nobodys_way_and_goes() {
+    let to = TempDir::new().unwrap();
+    let beside = |middle: &str| to.path().join(format!(".a.tar.{middle}.partial"));
+    // Names by the number of a process, as earlier versions gave them, too.
+    for middle in [&std::process::id().to_string(), "00c0ffee00c0ffee"] {
+        fs::write(beside(middle), "half").unwrap();
+    }
+    fs::write(to.path().join(".a.tar.of-mine.partial"), "not ours").unwrap();
+    fs::write(to.path().join(".b.tar.1.partial"), "of another archive").unwrap();
+    let place = ArchivePlace::parse(to.path().join("a.tar").to_str().unwrap()).unwrap();
+    let write = |bytes: &[u8]| {
+        upload(&place, 10, |out| {
+            out.write_all(bytes).unwrap();
+            Ok::<(), Problem>(())
+        })
+    };
+    write(b"whole").unwrap();
+    let mut left = names(&to);
+    left.sort();
+    assert_eq!(
+        left,
+        [".a.tar.of-mine.partial", ".b.tar.1.partial", "a.tar"]
+    );
+
+    // Who is still writing is not taken for one that was killed.
+    upload(&place, 10, |out| {
+        out.write_all(b"the last").unwrap();
+        write(b"the first").unwrap();
+        assert_eq!(fs::read(to.path().join("a.tar")).unwrap(), b"the first");
+        Ok::<(), Problem>(())
+    })
+    .unwrap();
+    assert_eq!(fs::read(to.path().join("a.tar")).unwrap(), b"the last");
+    assert_eq!(names(&to).len(), 3);
+}
+
+#[test]
 fn a_place_that_cannot_be_used_is_told() {
     let room = TempDir::new().unwrap();
     let at = |name: &str| ArchivePlace::parse(room.path().join(name).to_str().unwrap()).unwrap();
