@@ -54,6 +54,20 @@ impl Format {
         Ok(salt)
     }
 
+    /// Whether the header of an open file is whole, and of a later version.
+    pub(crate) fn is_later(self, file: &DiskFile) -> bool {
+        let mut found = [0; HEADER_BYTES as usize];
+        if file.read_exact_at(&mut found, 0).is_err() {
+            return false;
+        }
+        let word = |at: usize| {
+            let bytes = [found[at], found[at + 1], found[at + 2], found[at + 3]];
+            u32::from_le_bytes(bytes)
+        };
+        let is_whole = crc32c::crc32c(&found[..20]) == word(20);
+        is_whole && &found[..8] == self.kind && word(8) > self.version
+    }
+
     /// Checks the header of an open file.
     pub(crate) fn check(self, file: &DiskFile) -> Result<Salt, IndexError> {
         let mut found = [0; HEADER_BYTES as usize];

@@ -235,6 +235,11 @@ impl Manifest {
         })
     }
 
+    /// Whether a later version has written a folder's manifest.
+    pub(crate) fn is_later_in(dir: &Path) -> bool {
+        FILE.is_later(&dir.join(FILE_NAME))
+    }
+
     /// Writes a folder's manifest and its copy.
     pub(crate) fn write(&self, dir: &Path) -> Result<(), IndexError> {
         Ok(write(dir, self)?)

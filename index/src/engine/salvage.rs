@@ -55,11 +55,21 @@ pub struct LostBytes {
 /// Saves what is whole of a collection's log that nobody has open.
 ///
 /// # Errors
-/// If the disk does not do what it is asked for; then nothing has changed, or
+/// [`IndexError::Format`] if a later version has written it: nothing is damaged
+/// there. If the disk does not do what it is asked for; then nothing has changed, or
 /// salvaging again goes on.
 pub(crate) fn salvage(dir: &Path) -> Result<SalvageReport, IndexError> {
     let manifest = manifest_of(dir)?;
     let log = log_dir(dir);
+    for segment in &manifest.segments {
+        let path = segment_path(&log, segment.number);
+        if let Ok(file) = DiskFile::open_to_read(&path)
+            && FORMAT.is_later(&file)
+        {
+            // It would be taken for a file of which nothing is whole.
+            FORMAT.check(&file)?;
+        }
+    }
     let mut next_file = numbers_in(&log)?.into_iter().max().unwrap_or(0) + 1;
     next_file = next_file.max(manifest.next_file);
     let number = next_file;
@@ -130,6 +140,8 @@ pub(crate) const DAMAGED: &str = "damaged";
 fn manifest_of(dir: &Path) -> Result<Manifest, IndexError> {
     let error = match Manifest::read_in(dir) {
         Ok(manifest) => return Ok(manifest),
+        // Nothing is damaged there.
+        Err(error) if Manifest::is_later_in(dir) => return Err(error),
         Err(error) => error,
     };
     let snapshots = disk::list(&snapshots_dir(dir))?;

@@ -66,44 +66,48 @@ fn engine(store: &Store) -> std::sync::Arc<Engine> {
     store.collection(&corpus::name()).unwrap()
 }
 
+fn salvaged(store: &Store) -> Result<(), IndexError> {
+    store.salvage(&corpus::name()).map(drop)
+}
+
 #[test]
 fn a_later_log_is_refused_by_name_and_left_alone() {
     let words = ["centolog version 2", "centolog version 3"];
-    refused(
-        |collection| raise_segment(&newest_segment(&collection.join("../.."))),
-        words,
-        opened,
-    );
-    refused(
-        |collection| {
-            let log = fs::read_dir(collection.join("log")).unwrap();
-            let first = log.map(|entry| entry.unwrap().path()).min().unwrap();
-            raise_segment(&first);
-        },
-        words,
-        opened,
-    );
+    let newest = |collection: &Path| raise_segment(&newest_segment(&collection.join("../..")));
+    let first = |collection: &Path| {
+        let log = fs::read_dir(collection.join("log")).unwrap();
+        let first = log.map(|entry| entry.unwrap().path()).min().unwrap();
+        raise_segment(&first);
+    };
+    for act in [opened, salvaged] {
+        refused(newest, words, act);
+        refused(first, words, act);
+    }
 }
 
 #[test]
 fn a_later_manifest_is_refused_by_name_and_left_alone() {
-    refused(
-        |collection| {
-            raise_json(&collection.join("manifest.json"));
-            raise_json(&collection.join("manifest.copy.json"));
-        },
-        ["cento-manifest version 1", "cento-manifest 2"],
-        opened,
-    );
+    for act in [opened, salvaged] {
+        refused(
+            |collection| {
+                raise_json(&collection.join("manifest.json"));
+                raise_json(&collection.join("manifest.copy.json"));
+            },
+            ["cento-manifest version 1", "cento-manifest 2"],
+            act,
+        );
+    }
 }
 
 #[test]
 fn a_later_manifest_is_not_taken_from_an_older_copy() {
-    refused(
-        |collection| raise_json(&collection.join("manifest.json")),
-        ["cento-manifest version 1", "cento-manifest 2"],
-        opened,
-    );
+    for act in [opened, salvaged] {
+        refused(
+            |collection| raise_json(&collection.join("manifest.json")),
+            ["cento-manifest version 1", "cento-manifest 2"],
+            act,
+        );
+    }
 }
 
 #[test]
