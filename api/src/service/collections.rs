@@ -103,7 +103,7 @@ impl Service {
     }
 }
 
-fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
+pub(super) fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
     let view = engine.view();
     let counts = view.counts();
     CollectionInfo {

@@ -9,6 +9,7 @@ use cento_index::archive::{self, ArchiveAbout, ArchiveSummary};
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
 
 use super::Service;
+use super::collections::info;
 use crate::Problem;
 use crate::types::{CollectionInfo, NewSnapshot, Purge, SnapshotList};
 
@@ -123,20 +124,15 @@ impl Service {
         name: &CollectionName,
         archive: &mut dyn Read,
     ) -> Result<CollectionInfo, Problem> {
-        let (engine, about) = self.store.import(name, archive)?;
+        // The name of a model may be a path: it must not come from elsewhere,
+        // and no query may see the collection before that is known.
+        let (engine, about) = self.store.import(name, archive, |generations| {
+            let mut models = generations.iter().map(|settings| &settings.model);
+            models.try_for_each(|model| self.embedders.models.allow(model))
+        })?;
         tracing::info!(collection = %name, from = %about.collection, snapshot = about.snapshot, "imported");
-        // The name of a model may be a path: it must not come from elsewhere.
-        let generations = engine.generations()?;
-        let mut models = generations.iter().map(|info| &info.settings.model);
-        let refused = models.find_map(|model| self.embedders.models.allow(model).err());
-        drop(engine);
-        match refused {
-            None => self.collection(name),
-            Some(problem) => {
-                self.delete_collection(name)?;
-                Err(problem)
-            }
-        }
+        self.note_opened(name, &engine);
+        Ok(info(name, &engine))
     }
 
     /// Gives back the space of what was replaced and deleted, where at least

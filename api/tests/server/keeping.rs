@@ -1,5 +1,7 @@
 //! Snapshots, generations, conditions, and giving space back.
 
+use cento_api::{Service, ServiceOptions};
+use cento_core::CollectionName;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Response};
@@ -112,6 +114,33 @@ fn an_archive_makes_the_same_collection_under_another_name_or_none() {
     assert_eq!(left.len(), 2, "{left:?}");
     let json = client.post("/v1/collections/x/import", &json!({}));
     assert_eq!(json.code(), "unsupported_media_type");
+}
+
+#[test]
+fn an_archive_of_a_model_that_is_not_offered_makes_no_collection() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let service = Service::open(elsewhere.path(), ServiceOptions::default()).unwrap();
+    let new = json!({"name": "plain"});
+    let made = service.create_collection(&serde_json::from_value(new).unwrap());
+    let mut settings = made.unwrap().settings;
+    settings.model = "/etc".to_owned();
+    let name = CollectionName::new("docs").unwrap();
+    let engine = service.store().create(&name, &settings).unwrap();
+    engine.create_snapshot(Some("s")).unwrap();
+    let mut archive = Vec::new();
+    let export = service.export_snapshot(&name, Some("s")).unwrap();
+    export.write(&mut archive).unwrap();
+    let server = Server::start();
+    let client = server.client();
+    let tar = [("content-type", "application/x-tar")];
+    let refused = client.send("POST", &format!("{DOCS}/import"), &tar, &archive);
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (422, "model_not_allowed")
+    );
+    assert_eq!(client.get(DOCS).code(), "unknown_collection");
+    let left = std::fs::read_dir(server.data.path().join("collections")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[test]
