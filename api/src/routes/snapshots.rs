@@ -65,7 +65,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<SnapshotInfo>), Problem> {
     let path = format!("/v1/collections/{name}/snapshots/");
     let made = app
-        .long_work(Lane::Write, move |service| {
+        .long_work(Lane::Upkeep, move |service| {
             service.create_snapshot(&name, &new)
         })
         .await?;
@@ -90,7 +90,7 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     OfSnapshot(name, id): OfSnapshot,
 ) -> Result<StatusCode, Problem> {
-    app.long_work(Lane::Write, move |service| {
+    app.long_work(Lane::Upkeep, move |service| {
         service.delete_snapshot(&name, &id)
     })
     .await?;
@@ -114,7 +114,7 @@ pub(crate) async fn restore(
     OfSnapshot(name, id): OfSnapshot,
 ) -> Result<Answer<SnapshotInfo>, Problem> {
     let restored = app
-        .long_work(Lane::Write, move |service| {
+        .long_work(Lane::Upkeep, move |service| {
             service.restore_snapshot(&name, &id)
         })
         .await?;
@@ -218,7 +218,7 @@ pub(crate) async fn compact(
     InCollection(name): InCollection,
 ) -> Result<Answer<CompactionReport>, Problem> {
     let done = app
-        .long_work(Lane::Write, move |service| service.compact(&name, 0.0))
+        .long_work(Lane::Upkeep, move |service| service.compact(&name, 0.0))
         .await?;
     Ok(Answer(done))
 }
@@ -240,7 +240,7 @@ pub(crate) async fn purge(
     Json(what): Json<Purge>,
 ) -> Result<Answer<PurgeReport>, Problem> {
     let done = app
-        .long_work(Lane::Write, move |service| service.purge(&name, what))
+        .long_work(Lane::Upkeep, move |service| service.purge(&name, what))
         .await?;
     Ok(Answer(done))
 }

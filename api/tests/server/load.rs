@@ -1,5 +1,6 @@
 //! What happens when too much is asked for?
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -40,6 +41,29 @@ fn one_stream_too_many_is_told_to_come_back() {
     piece(&mut stream, b"").unwrap();
     let done = read(&mut std::io::BufReader::new(stream)).unwrap().events();
     assert_eq!(done.last().unwrap()["event"], "done");
+}
+
+#[test]
+fn upkeep_takes_no_place_of_a_write() {
+    let server = Server::with(|config| config.writes = 1).with_docs();
+    let client = server.client();
+    let held = hold(&client);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each waits a second for the stream.
+            while !is_over.load(Ordering::Relaxed) {
+                client.post("/v1/collections/docs/rebuild", &json!({}));
+            }
+        });
+        server.until("a rebuild waits", |client| {
+            let metrics = client.get("/metrics").text();
+            metrics.contains("cento_work_running{lane=\"upkeep\"} 1")
+                && metrics.contains("cento_work_running{lane=\"write\"} 0")
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    drop(held);
 }
 
 #[test]
