@@ -64,7 +64,8 @@ pub struct ServerConfig {
     /// How long a request may take from its body's first byte to its answer,
     /// streams aside.
     pub request_timeout: Duration,
-    /// How long requests under way may take once the server is asked to end.
+    /// How long requests under way may take once the server is asked to end, and
+    /// how long it may then take to write down what opening would have to replay.
     pub shutdown_timeout: Duration,
 }
 

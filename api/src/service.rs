@@ -126,12 +126,17 @@ impl Service {
     /// `unknown_collection`, `collection_in_use` while it is being deleted or
     /// rebuilt, and errors of the engine.
     pub fn engine(&self, name: &CollectionName) -> Result<Arc<Engine>, Problem> {
-        if locked(&self.closed).contains(name) {
+        if self.is_closed(name) {
             return Err(IndexError::CollectionInUse { name: name.clone() }.into());
         }
         let engine = self.store.collection(name)?;
         self.note_opened(name, &engine);
         Ok(engine)
+    }
+
+    /// Whether a collection is being deleted or rebuilt.
+    fn is_closed(&self, name: &CollectionName) -> bool {
+        locked(&self.closed).contains(name)
     }
 
     pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {

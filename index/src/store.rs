@@ -189,9 +189,19 @@ impl Store {
         self.open_engine(&claim)
     }
 
+    /// A collection's engine if it is open; it is not opened for this.
+    pub fn open_collection(&self, name: &CollectionName) -> Option<Arc<Engine>> {
+        self.engines.get(name)
+    }
+
+    /// How many collections stay open.
+    pub fn most_open(&self) -> usize {
+        self.options.open_collections.max(1)
+    }
+
     fn open_engine(&self, claim: &Claim<'_>) -> Result<Arc<Engine>, IndexError> {
         let dir = self.existing_dir(claim.name())?;
-        self.engines.make_room(self.options.open_collections.max(1));
+        self.engines.make_room(self.most_open());
         let engine = Arc::new(Engine::open(&dir, &self.options)?);
         claim.opened(&engine);
         Ok(engine)

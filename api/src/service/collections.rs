@@ -4,7 +4,7 @@ use cento_core::{CollectionName, FieldTypes};
 use cento_index::Engine;
 use cento_ingest::collection_settings;
 
-use super::{Service, locked};
+use super::Service;
 use crate::Problem;
 use crate::types::{
     CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
@@ -83,7 +83,7 @@ impl Service {
     /// does not end soon, such as an ingestion.
     pub fn delete_collection(&self, name: &CollectionName) -> Result<(), Problem> {
         self.alone(name, || self.store.delete(name))?;
-        locked(&self.upkeep).remove(name);
+        self.note_closed(name);
         Ok(())
     }
 

@@ -61,7 +61,10 @@ impl Service {
         name: &CollectionName,
         number: GenerationNo,
     ) -> Result<(), Problem> {
-        Ok(self.engine(name)?.drop_generation(number)?)
+        self.engine(name)?.drop_generation(number)?;
+        // What was derived for it is dead in the log from now on.
+        self.note_written(name);
+        Ok(())
     }
 
     /// What a reindexing will cost.
