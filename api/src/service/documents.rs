@@ -40,14 +40,21 @@ impl Service {
         options: &Options<'_>,
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Report, Problem> {
-        // Noted first, so that what is committed is found even if it fails.
+        // Noted with each commit, and first too: what is committed is found while
+        // a long stream goes on, and even if it fails.
         self.note_written(&opened.name);
+        let mut noted = |event: Event<'_>| {
+            if matches!(event, Event::Committed { .. }) {
+                self.note_written(&opened.name);
+            }
+            progress(event);
+        };
         let result = ingest(
             &opened.engine,
             &*opened.embedder,
             sources,
             options,
-            progress,
+            &mut noted,
         );
         self.note_written(&opened.name);
         let is_changed = || opened.engine.view().generation() != opened.view.generation();
