@@ -223,26 +223,29 @@ impl Service {
         })
     }
 
-    /// Deletes one document.
+    /// Deletes one document if one of the conditions holds.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
-    /// version is not what the condition says.
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if none of
+    /// them does.
     pub fn delete_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
-        condition: Condition,
+        conditions: &[Condition],
         wait: Wait,
     ) -> Result<(), Problem> {
         let engine = self.engine(name)?;
         self.note_written(name);
-        let outcomes = engine.delete_if(vec![(id.clone(), condition)])?;
-        match outcomes.into_iter().next() {
-            Some(DeleteOutcome::Deleted(_)) => self.finish_write(name, &engine, wait),
-            Some(DeleteOutcome::Conflict { found }) => Err(version_conflict(id, found)),
-            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
-        }
+        under_any(id, conditions, |condition| {
+            let outcomes = engine.delete_if(vec![(id.clone(), condition)])?;
+            match outcomes.into_iter().next() {
+                Some(DeleteOutcome::Deleted(_)) => Ok(Tried::Done(())),
+                Some(DeleteOutcome::Conflict { found }) => Ok(Tried::Conflict(found)),
+                _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
+            }
+        })?;
+        self.finish_write(name, &engine, wait)
     }
 
     /// Deletes documents by their ids or by a filter. A filter sees every write
@@ -293,37 +296,68 @@ impl Service {
         })
     }
 
-    /// Changes a document's metadata by a JSON merge patch.
+    /// Changes a document's metadata by a JSON merge patch if one of the
+    /// conditions holds.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
-    /// version is not what the condition says; and what is wrong with the
-    /// fields.
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if none of
+    /// them does; and what is wrong with the fields.
     pub fn patch_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
         metadata: &Map<String, Value>,
-        condition: Condition,
+        conditions: &[Condition],
         wait: Wait,
     ) -> Result<PatchResult, Problem> {
         let patch = MetadataPatch::from_json(metadata)?;
         let engine = self.engine(name)?;
         self.note_written(name);
-        let outcomes = engine.patch_metadata(vec![NewPatch {
-            id: id.clone(),
-            patch,
-            condition,
-        }])?;
-        match outcomes.into_iter().next() {
-            Some(PatchOutcome::Stored(sequence)) => {
-                self.finish_write(name, &engine, wait)?;
-                let id = id.clone();
-                Ok(PatchResult { id, sequence })
+        let sequence = under_any(id, conditions, |condition| {
+            let outcomes = engine.patch_metadata(vec![NewPatch {
+                id: id.clone(),
+                patch: patch.clone(),
+                condition,
+            }])?;
+            match outcomes.into_iter().next() {
+                Some(PatchOutcome::Stored(sequence)) => Ok(Tried::Done(sequence)),
+                Some(PatchOutcome::Refused(error)) => Err(error.into()),
+                Some(PatchOutcome::Conflict { found }) => Ok(Tried::Conflict(found)),
+                _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
             }
-            Some(PatchOutcome::Refused(error)) => Err(error.into()),
-            Some(PatchOutcome::Conflict { found }) => Err(version_conflict(id, found)),
-            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
+        })?;
+        self.finish_write(name, &engine, wait)?;
+        let id = id.clone();
+        Ok(PatchResult { id, sequence })
+    }
+}
+
+/// What became of a change under one condition.
+enum Tried<T> {
+    Done(T),
+    /// It did not hold; this version stands.
+    Conflict(Option<Sequence>),
+}
+
+/// Makes a change if one of the conditions holds. The writer looks at one at a
+/// time and says what stands: if that is asked for, too, it is tried again.
+fn under_any<T>(
+    id: &DocumentId,
+    conditions: &[Condition],
+    mut attempt: impl FnMut(Condition) -> Result<Tried<T>, Problem>,
+) -> Result<T, Problem> {
+    // No write has the number 0: of no conditions none holds.
+    const NEVER: Condition = Condition::Version(Sequence(0));
+    let mut condition = conditions.first().copied().unwrap_or(NEVER);
+    loop {
+        let found = match attempt(condition)? {
+            Tried::Done(done) => return Ok(done),
+            Tried::Conflict(found) => found,
+        };
+        let standing = found.map(Condition::Version);
+        match standing.filter(|standing| conditions.contains(standing)) {
+            Some(standing) => condition = standing,
+            None => return Err(version_conflict(id, found)),
         }
     }
 }

@@ -219,8 +219,22 @@ fn a_change_is_made_only_if_the_version_that_was_read_stands() {
         (conflict.status, &*conflict.code()),
         (412, "version_conflict")
     );
-    for odd in ["b", "W/\"1\"", "\"x\"", "\"1\", \"2\""] {
+    for odd in [
+        "b",
+        "\"x\"",
+        "W/1",
+        "\"1\", x",
+        "*, \"1\"",
+        ",",
+        "\"\u{fc}\"",
+    ] {
         assert_eq!(patch(odd, 3).code(), "invalid_condition", "{odd}");
+    }
+    let list = patch(&format!("\"1\" , {newer},"), 4);
+    assert_eq!(list.status, 200, "{}", list.text());
+    let newer = list.header("etag").unwrap().to_owned();
+    for stale in [format!("W/{newer}"), format!("{etag}, W/{newer}, \"1\"")] {
+        assert_eq!(patch(&stale, 5).code(), "version_conflict", "{stale}");
     }
     let delete = |headers: &[(&str, &str)], query: &str| {
         client.send("DELETE", &format!("{path}{query}"), headers, b"")
@@ -235,10 +249,14 @@ fn a_change_is_made_only_if_the_version_that_was_read_stands() {
         "invalid_condition"
     );
     assert_eq!(delete(&[("if-match", &newer)], "").status, 204);
+    // None stands any more, which is told alike whatever was to be done.
     assert_eq!(
         delete(&[("if-match", &newer)], "").code(),
         "version_conflict"
     );
+    let gone = patch(&newer, 6);
+    assert_eq!((gone.status, &*gone.code()), (412, "version_conflict"));
+    assert_eq!(patch("*", 6).code(), "unknown_document");
 }
 
 #[test]
