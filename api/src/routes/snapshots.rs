@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use axum::Json as Answer;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cento_core::CollectionName;
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
@@ -139,8 +139,14 @@ pub(crate) async fn restore(
 pub(crate) async fn export(
     State(app): State<AppState>,
     OfSnapshot(name, id): OfSnapshot,
+    method: Method,
 ) -> Result<Response, Problem> {
-    let admission = app.admit(Lane::Stream).await?;
+    // Who asks for the head alone gets no bytes, for which all of them would
+    // have to be hashed, and takes no stream's place.
+    let admission = match method {
+        Method::HEAD => None,
+        _ => Some(app.admit(Lane::Stream).await?),
+    };
     let export = app
         .work(Lane::Query, move |service| {
             service.export_snapshot(&name, Some(&id))
@@ -154,6 +160,9 @@ pub(crate) async fn export(
             format!("attachment; filename=\"{}\"", archive_name(&export.about)),
         ),
     ];
+    let Some(admission) = admission else {
+        return Ok((headers, Body::empty()).into_response());
+    };
     let (sender, pieces) = mpsc::channel(PIECES);
     let open = sender.clone();
     let ending = app.ending.clone();

@@ -84,6 +84,11 @@ fn an_archive_makes_the_same_collection_under_another_name_or_none() {
     assert_eq!(archive.header("content-type"), Some("application/x-tar"));
     let named = archive.header("content-disposition").unwrap();
     assert!(named.contains("docs-s.cento.tar"), "{named}");
+    let head = client.send("HEAD", &format!("{DOCS}/snapshots/s/archive"), &[], b"");
+    assert_eq!(head.status, 200);
+    for header in ["content-length", "content-type", "content-disposition"] {
+        assert_eq!(head.header(header), archive.header(header));
+    }
     let tar = [("content-type", "application/x-tar")];
     let import = |name: &str, bytes: &[u8]| {
         let path = format!("/v1/collections/{name}/import");

@@ -35,6 +35,11 @@ fn one_stream_too_many_is_told_to_come_back() {
         metrics.contains("cento_http_requests_rejected_total{lane=\"stream\"} 1"),
         "{metrics}"
     );
+    // An archive needs such a place, too; its head alone does not.
+    client.post("/v1/collections/docs/snapshots", &json!({"id": "s"}));
+    let archive = "/v1/collections/docs/snapshots/s/archive";
+    assert_eq!(client.get(archive).code(), "overloaded");
+    assert_eq!(client.send("HEAD", archive, &[], b"").status, 200);
     // Queries and writes of other requests are not held up.
     let put = client.post(DOCS, &json!({"documents": [{"id": "b", "text": "x"}]}));
     assert_eq!(put.json()["stored"], 1);
