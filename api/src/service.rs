@@ -159,7 +159,8 @@ impl Service {
         name: &CollectionName,
         act: impl Fn() -> Result<T, IndexError>,
     ) -> Result<T, Problem> {
-        let _closed = Apart::set(&self.closed, name)?;
+        let in_use = || IndexError::CollectionInUse { name: name.clone() };
+        let _closed = Apart::set(&self.closed, name).ok_or_else(in_use)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match act() {
@@ -199,15 +200,9 @@ struct Apart<'a> {
 
 impl<'a> Apart<'a> {
     /// Sets it apart, unless it is already.
-    fn set(
-        all: &'a Mutex<HashSet<CollectionName>>,
-        name: &'a CollectionName,
-    ) -> Result<Self, Problem> {
-        if locked(all).insert(name.clone()) {
-            Ok(Self { all, name })
-        } else {
-            Err(IndexError::CollectionInUse { name: name.clone() }.into())
-        }
+    fn set(all: &'a Mutex<HashSet<CollectionName>>, name: &'a CollectionName) -> Option<Self> {
+        let is_new = locked(all).insert(name.clone());
+        is_new.then(|| Self { all, name })
     }
 }
 

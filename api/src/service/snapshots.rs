@@ -98,6 +98,9 @@ impl Service {
             Some(id) => snapshots.iter().find(|info| info.id == id),
             None => snapshots.last(),
         };
+        if snapshots.is_empty() {
+            return Err(no_snapshots(name));
+        }
         let Some(info) = info else {
             // The engine says what there is.
             let problem = engine.snapshot_path(id.unwrap_or("newest")).err();
@@ -153,6 +156,11 @@ impl Service {
         self.note_written(name);
         Ok(report)
     }
+}
+
+fn no_snapshots(name: &CollectionName) -> Problem {
+    let detail = format!("collection '{name}' has no snapshots");
+    Problem::new("unknown_snapshot", 404, detail).with_help("`cento snapshot create` makes one")
 }
 
 fn gone() -> Problem {

@@ -223,3 +223,31 @@ fn no_more_collections_are_warmed_up_than_stay_open() {
         .collect();
     assert_eq!(names, ["a", "b"]);
 }
+
+#[test]
+fn a_second_reindexing_is_told_that_one_is_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = service(dir.path(), &["docs"], 64);
+    put(&service, "docs", "a");
+    let asked: Reindex = serde_json::from_value(json!({"chunking": "none"})).unwrap();
+    let stop = AtomicBool::new(false);
+    let again = || service.reindex(&name("docs"), &asked, &stop, &mut |_| {});
+    let mut second = None;
+    let first = service.reindex(&name("docs"), &asked, &stop, &mut |_| {
+        second.get_or_insert_with(again);
+    });
+    assert_eq!(first.unwrap().documents, 1);
+    let refused = second.unwrap().unwrap_err();
+    assert_eq!((&*refused.code, refused.status), ("reindexing", 409));
+    assert!(!refused.retry);
+}
+
+#[test]
+fn the_newest_of_no_snapshots_is_told_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = service(dir.path(), &["docs"], 64);
+    let none = service.export_snapshot(&name("docs"), None).err().unwrap();
+    assert_eq!(none.code, "unknown_snapshot");
+    assert_eq!(none.detail, "collection 'docs' has no snapshots");
+    assert!(none.help.contains("create"), "{}", none.help);
+}
