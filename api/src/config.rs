@@ -41,11 +41,16 @@ pub struct ServerConfig {
     pub queries: usize,
     /// How many of them may wait for their turn.
     pub queries_waiting: usize,
-    /// How many writes of JSON requests, audits and rebuilds run at once; 0
-    /// means half as many as processors, and at least one.
+    /// How many writes of JSON requests run at once; 0 means half as many as
+    /// processors, and at least one.
     pub writes: usize,
     /// How many of them may wait for their turn.
     pub writes_waiting: usize,
+    /// How many audits, rebuilds, compactions, purges and works on snapshots
+    /// run at once.
+    pub upkeep: usize,
+    /// How many of them may wait for their turn.
+    pub upkeep_waiting: usize,
     /// How many streams of documents are taken in at once.
     pub streams: usize,
     /// How many connections may be open at once.
@@ -59,7 +64,8 @@ pub struct ServerConfig {
     /// How long a request may take from its body's first byte to its answer,
     /// streams aside.
     pub request_timeout: Duration,
-    /// How long requests under way may take once the server is asked to end.
+    /// How long requests under way may take once the server is asked to end, and
+    /// how long it may then take to write down what opening would have to replay.
     pub shutdown_timeout: Duration,
 }
 
@@ -86,6 +92,8 @@ impl ServerConfig {
             queries_waiting: 64,
             writes: 0,
             writes_waiting: 16,
+            upkeep: 2,
+            upkeep_waiting: 4,
             streams: 4,
             connections: 1024,
             header_timeout: Duration::from_secs(10),

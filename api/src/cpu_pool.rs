@@ -23,20 +23,23 @@ use crate::{Problem, ServerConfig};
 pub(crate) enum Lane {
     /// Queries and reads: short, on all processors.
     Query,
-    /// Writes of JSON requests, audits and rebuilds: fewer, so that they do not
-    /// starve queries.
+    /// Writes of JSON requests: fewer, so that they do not starve queries.
     Write,
+    /// What keeps a collection in order and may take minutes: no write of
+    /// another collection waits for it.
+    Upkeep,
     /// Streams of documents: they wait for their clients most of the time.
     Stream,
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 3] = [Self::Query, Self::Write, Self::Stream];
+    pub(crate) const ALL: [Self; 4] = [Self::Query, Self::Write, Self::Upkeep, Self::Stream];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Query => "query",
             Self::Write => "write",
+            Self::Upkeep => "upkeep",
             Self::Stream => "stream",
         }
     }
@@ -46,6 +49,7 @@ impl Lane {
 pub(crate) struct CpuPool {
     query: LaneState,
     write: LaneState,
+    upkeep: LaneState,
     stream: LaneState,
 }
 
@@ -66,6 +70,7 @@ impl CpuPool {
         Self {
             query: LaneState::new(config.queries_running(), config.queries_waiting),
             write: LaneState::new(config.writes_running(), config.writes_waiting),
+            upkeep: LaneState::new(config.upkeep.max(1), config.upkeep_waiting),
             // Who waits here would wait for another client, not for us.
             stream: LaneState::new(config.streams.max(1), 0),
         }
@@ -127,6 +132,7 @@ impl CpuPool {
         match lane {
             Lane::Query => &self.query,
             Lane::Write => &self.write,
+            Lane::Upkeep => &self.upkeep,
             Lane::Stream => &self.stream,
         }
     }
@@ -166,6 +172,7 @@ fn overloaded(lane: Lane) -> Problem {
     let (code, detail) = match lane {
         Lane::Query => ("overloaded", "too many queries are waiting already"),
         Lane::Write => ("overloaded", "too many writes are waiting already"),
+        Lane::Upkeep => ("overloaded", "too much upkeep is waiting already"),
         Lane::Stream => ("overloaded", "too many streams are being taken in already"),
     };
     Problem::new(code, 429, detail)

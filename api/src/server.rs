@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -89,14 +89,29 @@ pub async fn serve(
     ready(address);
     let connections = accept(&app, listener, shutdown).await;
     end(&app, &connections).await;
-    upkeep.end();
-    let service = Arc::clone(&app.service);
-    let checkpoint = tokio::task::spawn_blocking(move || service.checkpoint());
-    if checkpoint.await.is_err() {
-        tracing::error!("the checkpoint failed; opening will take longer, nothing is lost");
-    }
+    let limit = app.config.shutdown_timeout;
+    write_down(Arc::clone(&app.service), upkeep, limit).await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Ends what happens beside the requests and writes down what the next opening
+/// would have to replay. Nothing is lost without it, so a collection whose writer
+/// is busy, with a purge that was not waited for, keeps no server from its end.
+async fn write_down(service: Arc<Service>, upkeep: Upkeep, limit: Duration) {
+    let work = tokio::task::spawn_blocking(move || {
+        upkeep.end();
+        service.checkpoint();
+    });
+    match timeout(limit, work).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => {
+            tracing::error!("the checkpoint failed; opening will take longer, nothing is lost");
+        }
+        Err(_) => {
+            tracing::warn!("the checkpoint is not waited for; opening will take longer");
+        }
+    }
 }
 
 /// The connections of a server.
@@ -172,8 +187,9 @@ async fn end(app: &AppState, connections: &Connections) {
         connections.dropping.cancel();
         connections.tasks.wait().await;
     }
+    let last = Instant::now() + LAST_BATCH;
     for lane in Lane::ALL {
-        if timeout(LAST_BATCH, app.pool.drain(lane)).await.is_err() {
+        if timeout_at(last, app.pool.drain(lane)).await.is_err() {
             tracing::warn!(lane = lane.name(), "work is still under way");
         }
     }

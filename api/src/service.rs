@@ -126,12 +126,17 @@ impl Service {
     /// `unknown_collection`, `collection_in_use` while it is being deleted or
     /// rebuilt, and errors of the engine.
     pub fn engine(&self, name: &CollectionName) -> Result<Arc<Engine>, Problem> {
-        if locked(&self.closed).contains(name) {
+        if self.is_closed(name) {
             return Err(IndexError::CollectionInUse { name: name.clone() }.into());
         }
         let engine = self.store.collection(name)?;
         self.note_opened(name, &engine);
         Ok(engine)
+    }
+
+    /// Whether a collection is being deleted or rebuilt.
+    fn is_closed(&self, name: &CollectionName) -> bool {
+        locked(&self.closed).contains(name)
     }
 
     pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
@@ -154,7 +159,8 @@ impl Service {
         name: &CollectionName,
         act: impl Fn() -> Result<T, IndexError>,
     ) -> Result<T, Problem> {
-        let _closed = Apart::set(&self.closed, name)?;
+        let in_use = || IndexError::CollectionInUse { name: name.clone() };
+        let _closed = Apart::set(&self.closed, name).ok_or_else(in_use)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
             match act() {
@@ -194,15 +200,9 @@ struct Apart<'a> {
 
 impl<'a> Apart<'a> {
     /// Sets it apart, unless it is already.
-    fn set(
-        all: &'a Mutex<HashSet<CollectionName>>,
-        name: &'a CollectionName,
-    ) -> Result<Self, Problem> {
-        if locked(all).insert(name.clone()) {
-            Ok(Self { all, name })
-        } else {
-            Err(IndexError::CollectionInUse { name: name.clone() }.into())
-        }
+    fn set(all: &'a Mutex<HashSet<CollectionName>>, name: &'a CollectionName) -> Option<Self> {
+        let is_new = locked(all).insert(name.clone());
+        is_new.then(|| Self { all, name })
     }
 }
 

@@ -19,7 +19,7 @@ mod write;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use arc_swap::ArcSwap;
 use cento_core::{Chunk, ContentHash, CoreError, Document, DocumentId, GenerationNo, Sequence};
@@ -266,6 +266,24 @@ impl Engine {
         Ok(self.view())
     }
 
+    /// The same without waiting: nothing if somebody has the writer now, which
+    /// a purge or the end of a reindexing may for long.
+    ///
+    /// # Errors
+    /// As [`Engine::refresh`].
+    pub fn try_refresh(&self) -> Result<Option<Arc<View>>, IndexError> {
+        let taken = match self.writer.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Ok(writer) => writer,
+        };
+        let mut writer = self.able(taken)?;
+        if !writer.is_published {
+            self.publish(&mut writer)?;
+        }
+        Ok(Some(self.view()))
+    }
+
     /// The writer, with every write so far published: none can come between.
     fn published(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
@@ -342,7 +360,14 @@ impl Engine {
     }
 
     fn writer(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.able(self.writer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The writer, if it can still write.
+    fn able<'a>(
+        &self,
+        writer: MutexGuard<'a, Writer>,
+    ) -> Result<MutexGuard<'a, Writer>, IndexError> {
         match writer.failure.clone().or_else(|| self.root.failure()) {
             Some(reason) => Err(IndexError::WriterStopped { reason }),
             None => Ok(writer),

@@ -107,19 +107,22 @@ impl Store {
     }
 
     /// Creates a collection from the archive of a snapshot, wherever that was
-    /// made, and says what the archive says of itself.
+    /// made, and says what the archive says of itself. `check` is asked about
+    /// the configurations in it before there is a collection.
     ///
     /// # Errors
     /// [`IndexError::CollectionExists`]; [`IndexError::Archive`] if it is not
-    /// one whole archive. Nothing is left of it then.
-    pub fn import(
+    /// one whole archive; what opening it says; and what `check` says. Nothing
+    /// is left of it then.
+    pub fn import<E: From<IndexError>>(
         &self,
         name: &CollectionName,
         archive: &mut (impl Read + ?Sized),
-    ) -> Result<(Arc<Engine>, ArchiveAbout), IndexError> {
+        check: impl FnOnce(&[CollectionSettings]) -> Result<(), E>,
+    ) -> Result<(Arc<Engine>, ArchiveAbout), E> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         if self.collection_dir(name).exists() {
-            return Err(IndexError::CollectionExists { name: name.clone() });
+            return Err(IndexError::CollectionExists { name: name.clone() }.into());
         }
         // Beside the others, so that links can be made, under a name that no
         // other import has and that goes when a crash leaves it behind.
@@ -127,8 +130,13 @@ impl Store {
         let unpacked = format!("{name}.{number}{NEW}");
         let unpacked = self.dir.join("collections").join(unpacked);
         let about = import(archive, &unpacked)?;
-        let made = self.create_from(name, &unpacked);
-        remove_dir(&unpacked)?;
+        let made = settings_in(&unpacked)
+            .map_err(E::from)
+            .and_then(|settings| check(&settings))
+            .and_then(|()| Ok(self.create_from(name, &unpacked)?));
+        // What became of the collection is to be told; a folder that cannot be
+        // removed now goes when the store is opened again.
+        let _ = remove_dir(&unpacked);
         Ok((made?, about))
     }
 
@@ -146,13 +154,26 @@ impl Store {
         }
         let fresh = self.dir.join("collections").join(format!("{name}{NEW}"));
         remove_dir(&fresh)?;
-        create_dir(&fresh)?;
-        fill(&fresh)?;
+        let made = create_dir(&fresh)
+            .and_then(|()| fill(&fresh))
+            .and_then(|()| self.put_in_place(&claim, &fresh));
+        if made.is_err() {
+            // One that cannot be opened must not be listed, nor keep its name
+            // from another. The first error is the one to tell.
+            let _ = remove_dir(&fresh);
+            if dir.exists() {
+                let _ = self.remove(name);
+            }
+        }
+        made
+    }
+
+    fn put_in_place(&self, claim: &Claim<'_>, fresh: &Path) -> Result<Arc<Engine>, IndexError> {
         fault::point("collection.made");
-        disk::rename(&fresh, &dir)?;
+        disk::rename(fresh, &self.collection_dir(claim.name()))?;
         sync_dir(&self.dir.join("collections"))?;
         fault::point("collection.renamed");
-        self.open_engine(&claim)
+        self.open_engine(claim)
     }
 
     /// Opens a collection, or hands out the open one.
@@ -168,9 +189,19 @@ impl Store {
         self.open_engine(&claim)
     }
 
+    /// A collection's engine if it is open; it is not opened for this.
+    pub fn open_collection(&self, name: &CollectionName) -> Option<Arc<Engine>> {
+        self.engines.get(name)
+    }
+
+    /// How many collections stay open.
+    pub fn most_open(&self) -> usize {
+        self.options.open_collections.max(1)
+    }
+
     fn open_engine(&self, claim: &Claim<'_>) -> Result<Arc<Engine>, IndexError> {
         let dir = self.existing_dir(claim.name())?;
-        self.engines.make_room(self.options.open_collections.max(1));
+        self.engines.make_room(self.most_open());
         let engine = Arc::new(Engine::open(&dir, &self.options)?);
         claim.opened(&engine);
         Ok(engine)
@@ -204,11 +235,16 @@ impl Store {
     /// [`IndexError::CollectionInUse`] if somebody holds its engine.
     pub fn delete(&self, name: &CollectionName) -> Result<(), IndexError> {
         let claim = self.engines.claim(name);
-        let dir = self.existing_dir(name)?;
+        self.existing_dir(name)?;
         claim.close()?;
+        self.remove(name)
+    }
+
+    /// Removes a collection's folder, which nobody has open.
+    fn remove(&self, name: &CollectionName) -> Result<(), IndexError> {
         let doomed = self.dir.join("collections").join(format!("{name}{OLD}"));
         remove_dir(&doomed)?;
-        disk::rename(&dir, &doomed)?;
+        disk::rename(&self.collection_dir(name), &doomed)?;
         sync_dir(&self.dir.join("collections"))?;
         remove_dir(&doomed)
     }
@@ -297,6 +333,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// The configurations that a collection or a snapshot in this folder has.
+fn settings_in(dir: &Path) -> Result<Vec<CollectionSettings>, IndexError> {
+    let generations = manifest::Manifest::read_in(dir)?.generations.into_iter();
+    Ok(generations.map(|entry| entry.settings).collect())
 }
 
 /// Keeps a data directory out of repositories, and out of an ingestion of the

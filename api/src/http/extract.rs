@@ -169,38 +169,59 @@ impl FromRequestParts<AppState> for OfSnapshot {
     }
 }
 
-/// What must stand for a change of one document to be made: the version that
-/// `if_version` or the header `If-Match` names.
-pub(crate) fn condition(
+/// What may stand for a change of one document to be made, one of these: the
+/// version that `if_version` or those that the header `If-Match` names.
+pub(crate) fn conditions(
     headers: &HeaderMap,
     if_version: Option<u64>,
-) -> Result<Condition, Problem> {
+) -> Result<Vec<Condition>, Problem> {
     let wrong = |detail: String| {
         Problem::new("invalid_condition", 400, detail)
             .with_help("give If-Match the ETag of the document, as in \"12\"")
     };
-    let mut given = headers.get_all(header::IF_MATCH).iter();
-    let Some(first) = given.next() else {
-        return Ok(match if_version {
+    let mut tags = Vec::new();
+    // Several headers are one list.
+    for line in headers.get_all(header::IF_MATCH) {
+        let Ok(line) = line.to_str() else {
+            let detail = "If-Match holds characters that no document's ETag has";
+            return Err(wrong(detail.to_owned()));
+        };
+        let listed = line.split(',').map(str::trim);
+        tags.extend(listed.filter(|tag| !tag.is_empty()));
+    }
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(vec![match if_version {
             None => Condition::Always,
             Some(0) => Condition::Absent,
             Some(version) => Condition::Version(Sequence(version)),
-        });
-    };
-    if if_version.is_some() || given.next().is_some() {
+        }]);
+    }
+    if if_version.is_some() {
         return Err(wrong("the condition is given more than once".to_owned()));
     }
-    let written = first.to_str().unwrap_or_default().trim();
-    if written == "*" {
+    if tags.is_empty() {
+        return Err(wrong("If-Match is empty".to_owned()));
+    }
+    if tags == ["*"] {
         // That it must be there is looked at anyway.
-        return Ok(Condition::Always);
+        return Ok(vec![Condition::Always]);
     }
-    let quoted = written.strip_prefix('"').and_then(|w| w.strip_suffix('"'));
-    let version = quoted.filter(|w| w.bytes().all(|b| b.is_ascii_digit()));
-    match version.and_then(|version| version.parse().ok()) {
-        Some(version) => Ok(Condition::Version(Sequence(version))),
-        None => Err(wrong(format!("If-Match: {written} is no document's ETag"))),
+    let mut conditions = Vec::new();
+    for tag in tags {
+        // A weak one never matches for a change, whatever it says.
+        let (is_weak, strong) = match tag.strip_prefix("W/") {
+            Some(weak) => (true, weak),
+            None => (false, tag),
+        };
+        let quoted = strong.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+        let version = quoted.filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+        match version.and_then(|version| version.parse().ok()) {
+            Some(_) if is_weak => {}
+            Some(version) => conditions.push(Condition::Version(Sequence(version))),
+            None => return Err(wrong(format!("If-Match: {tag} is no document's ETag"))),
+        }
     }
+    Ok(conditions)
 }
 
 async fn path(parts: &mut Parts, app: &AppState) -> Result<RawPathParams, Problem> {

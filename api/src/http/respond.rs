@@ -88,8 +88,13 @@ fn help(problem: &Problem) -> &str {
         "projection_failed" => {
             "nothing is lost: POST /v1/collections/{name}/rebuild makes it anew from the log"
         }
-        "unknown_snapshot" => "GET /v1/collections/{name}/snapshots lists the snapshots",
+        "unknown_snapshot" => {
+            "GET /v1/collections/{name}/snapshots lists the snapshots; POST there makes one"
+        }
         "unknown_generation" => "GET /v1/collections/{name}/generations lists the generations",
+        "reindexing" => {
+            "GET /v1/collections/{name}/generations says how many documents are still pending"
+        }
         "generation_building" => {
             "POST /v1/collections/{name}/reindex with the same settings goes on with it; DELETE /v1/collections/{name}/generations/{number} gives it up"
         }

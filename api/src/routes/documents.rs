@@ -12,7 +12,8 @@ use super::stream;
 use crate::Problem;
 use crate::cpu_pool::Lane;
 use crate::http::extract::{
-    InCollection, Json, MediaType, OfDocument, Query, condition, media_type, unsupported_media_type,
+    InCollection, Json, MediaType, OfDocument, Query, conditions, media_type,
+    unsupported_media_type,
 };
 use crate::state::AppState;
 use crate::types::{
@@ -131,11 +132,11 @@ fn etag(version: Sequence) -> [(HeaderName, String); 1] {
         ("name" = CollectionName, Path, description = "The collection."),
         ("id" = DocumentId, Path, description = "The document's id, percent-encoded; a slash is %2F."),
         ChangeQuery,
-        ("If-Match" = Option<String>, Header, description = "The document's ETag: it is changed only if that version stands."),
+        ("If-Match" = Option<String>, Header, description = "The document's ETag, or several: it is changed only if such a version stands."),
     ),
     responses(
         (status = 204, description = "It is gone."),
-        (status = 412, description = "Another version stands.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "Another version stands, or none.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn delete(
@@ -144,9 +145,9 @@ pub(crate) async fn delete(
     Query(ChangeQuery { wait, if_version }): Query<ChangeQuery>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let condition = condition(&headers, if_version)?;
+    let conditions = conditions(&headers, if_version)?;
     app.work(Lane::Write, move |service| {
-        service.delete_document(&name, &id, condition, wait)
+        service.delete_document(&name, &id, &conditions, wait)
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -159,7 +160,7 @@ pub(crate) async fn delete(
         ("name" = CollectionName, Path, description = "The collection."),
         ("id" = DocumentId, Path, description = "The document's id, percent-encoded; a slash is %2F."),
         ChangeQuery,
-        ("If-Match" = Option<String>, Header, description = "The document's ETag: it is changed only if that version stands."),
+        ("If-Match" = Option<String>, Header, description = "The document's ETag, or several: it is changed only if such a version stands."),
     ),
     request_body = PatchDocument,
     responses(
@@ -167,7 +168,7 @@ pub(crate) async fn delete(
             status = 200, description = "It is changed.", body = PatchResult,
             headers(("etag" = String, description = "Its version now, for If-Match.")),
         ),
-        (status = 412, description = "Another version stands.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
+        (status = 412, description = "Another version stands, or none.", body = crate::types::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn patch(
@@ -177,10 +178,10 @@ pub(crate) async fn patch(
     headers: HeaderMap,
     Json(patch): Json<PatchDocument>,
 ) -> Result<([(HeaderName, String); 1], Answer<PatchResult>), Problem> {
-    let condition = condition(&headers, if_version)?;
+    let conditions = conditions(&headers, if_version)?;
     let changed = app
         .work(Lane::Write, move |service| {
-            service.patch_document(&name, &id, &patch.metadata, condition, wait)
+            service.patch_document(&name, &id, &patch.metadata, &conditions, wait)
         })
         .await?;
     Ok((etag(changed.sequence), Answer(changed)))

@@ -48,7 +48,7 @@ pub(crate) async fn drop_one(
     State(app): State<AppState>,
     OfGeneration(name, number): OfGeneration,
 ) -> Result<StatusCode, Problem> {
-    app.work(Lane::Write, move |service| {
+    app.work(Lane::Upkeep, move |service| {
         service.drop_generation(&name, number)
     })
     .await?;
@@ -122,7 +122,7 @@ pub(crate) async fn estimate(
     Json(asked): Json<Reindex>,
 ) -> Result<Answer<Estimate>, Problem> {
     let found = app
-        .long_work(Lane::Write, move |service| service.estimate(&name, &asked))
+        .long_work(Lane::Upkeep, move |service| service.estimate(&name, &asked))
         .await?;
     Ok(Answer(found))
 }
@@ -134,11 +134,12 @@ async fn change(
     request_id: String,
     prepare: impl FnOnce(&Service, &CollectionName) -> Result<Change, Problem> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let admission = app.admit(Lane::Stream).await?;
     // What is wrong with the request is told by the status, not by an event.
+    // It may have to wait for upkeep, and no stream is kept out meanwhile.
     let change = app
-        .long_work(Lane::Write, move |service| prepare(service, &name))
+        .long_work(Lane::Upkeep, move |service| prepare(service, &name))
         .await?;
+    let admission = app.admit(Lane::Stream).await?;
     Ok(events::answer(
         app,
         admission,

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use axum::Json as Answer;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cento_core::CollectionName;
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
@@ -65,7 +65,7 @@ pub(crate) async fn create(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Answer<SnapshotInfo>), Problem> {
     let path = format!("/v1/collections/{name}/snapshots/");
     let made = app
-        .long_work(Lane::Write, move |service| {
+        .long_work(Lane::Upkeep, move |service| {
             service.create_snapshot(&name, &new)
         })
         .await?;
@@ -90,7 +90,7 @@ pub(crate) async fn delete(
     State(app): State<AppState>,
     OfSnapshot(name, id): OfSnapshot,
 ) -> Result<StatusCode, Problem> {
-    app.long_work(Lane::Write, move |service| {
+    app.long_work(Lane::Upkeep, move |service| {
         service.delete_snapshot(&name, &id)
     })
     .await?;
@@ -114,7 +114,7 @@ pub(crate) async fn restore(
     OfSnapshot(name, id): OfSnapshot,
 ) -> Result<Answer<SnapshotInfo>, Problem> {
     let restored = app
-        .long_work(Lane::Write, move |service| {
+        .long_work(Lane::Upkeep, move |service| {
             service.restore_snapshot(&name, &id)
         })
         .await?;
@@ -139,8 +139,14 @@ pub(crate) async fn restore(
 pub(crate) async fn export(
     State(app): State<AppState>,
     OfSnapshot(name, id): OfSnapshot,
+    method: Method,
 ) -> Result<Response, Problem> {
-    let admission = app.admit(Lane::Stream).await?;
+    // Who asks for the head alone gets no bytes, for which all of them would
+    // have to be hashed, and takes no stream's place.
+    let admission = match method {
+        Method::HEAD => None,
+        _ => Some(app.admit(Lane::Stream).await?),
+    };
     let export = app
         .work(Lane::Query, move |service| {
             service.export_snapshot(&name, Some(&id))
@@ -154,6 +160,9 @@ pub(crate) async fn export(
             format!("attachment; filename=\"{}\"", archive_name(&export.about)),
         ),
     ];
+    let Some(admission) = admission else {
+        return Ok((headers, Body::empty()).into_response());
+    };
     let (sender, pieces) = mpsc::channel(PIECES);
     let open = sender.clone();
     let ending = app.ending.clone();
@@ -218,7 +227,7 @@ pub(crate) async fn compact(
     InCollection(name): InCollection,
 ) -> Result<Answer<CompactionReport>, Problem> {
     let done = app
-        .long_work(Lane::Write, move |service| service.compact(&name, 0.0))
+        .long_work(Lane::Upkeep, move |service| service.compact(&name, 0.0))
         .await?;
     Ok(Answer(done))
 }
@@ -240,7 +249,7 @@ pub(crate) async fn purge(
     Json(what): Json<Purge>,
 ) -> Result<Answer<PurgeReport>, Problem> {
     let done = app
-        .long_work(Lane::Write, move |service| service.purge(&name, what))
+        .long_work(Lane::Upkeep, move |service| service.purge(&name, what))
         .await?;
     Ok(Answer(done))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn audit(
     InCollection(name): InCollection,
 ) -> Result<Answer<AuditResult>, Problem> {
     let found = app
-        .long_work(Lane::Write, move |service| service.audit(&name))
+        .long_work(Lane::Upkeep, move |service| service.audit(&name))
         .await?;
     Ok(Answer(found))
 }
@@ -42,7 +42,7 @@ pub(crate) async fn rebuild(
     Query(RebuildQuery { only }): Query<RebuildQuery>,
 ) -> Result<Answer<RebuildResult>, Problem> {
     let made = app
-        .long_work(Lane::Write, move |service| service.rebuild(&name, only))
+        .long_work(Lane::Upkeep, move |service| service.rebuild(&name, only))
         .await?;
     Ok(Answer(made))
 }

@@ -1,10 +1,10 @@
 //! What happens beside the requests?
 //!
-//! One thread makes writes visible, twice a second where there are any, and
-//! writes down now and then what the next opening would have to replay. First of
-//! all it opens the collections, so that the first query need not wait. Another
-//! one reads through files that nobody reads, and a third gives space back where
-//! much of a log is dead; both may take long.
+//! One thread makes writes visible, twice a second where there are any. First of
+//! all it opens the collections, so that the first query need not wait. What may
+//! take long has threads of its own: one writes down now and then what the next
+//! opening would have to replay, one reads through files that nobody reads, and
+//! one gives space back where much of a log is dead.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -63,16 +63,17 @@ impl Upkeep {
             let app = refreshing;
             app.service.warm_up();
             app.enter(Phase::Ready);
-            let mut checked = Instant::now();
             while wait(ended, REFRESH_EVERY) {
                 app.service.refresh();
                 app.metrics.upkeep();
-                if checked.elapsed() >= CHECKPOINT_EVERY {
-                    app.service.checkpoint();
-                    checked = Instant::now();
-                }
             }
         })?];
+        let checking = Arc::clone(app);
+        threads.push(Beside::begin("checkpoint", move |ended| {
+            while wait(ended, CHECKPOINT_EVERY) {
+                checking.service.checkpoint();
+            }
+        })?);
         let reading = Arc::clone(app);
         threads.push(Beside::begin("scrub", move |ended| {
             // Collections are opened when they are asked for.

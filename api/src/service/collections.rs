@@ -4,7 +4,7 @@ use cento_core::{CollectionName, FieldTypes};
 use cento_index::Engine;
 use cento_ingest::collection_settings;
 
-use super::{Service, locked};
+use super::Service;
 use crate::Problem;
 use crate::types::{
     CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
@@ -83,7 +83,7 @@ impl Service {
     /// does not end soon, such as an ingestion.
     pub fn delete_collection(&self, name: &CollectionName) -> Result<(), Problem> {
         self.alone(name, || self.store.delete(name))?;
-        locked(&self.upkeep).remove(name);
+        self.note_closed(name);
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Service {
     }
 }
 
-fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
+pub(super) fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
     let view = engine.view();
     let counts = view.counts();
     CollectionInfo {

@@ -7,7 +7,7 @@ use cento_core::{CollectionName, DocumentId, Filter, MetadataPatch, Sequence};
 use cento_index::{
     Condition, DeleteOutcome, IndexError, NewPatch, PatchOutcome, StoredDocument, StoredOutline,
 };
-use cento_ingest::{Event, Failure, IngestError, Options, Report, Source, ingest};
+use cento_ingest::{Event, Failure, IngestError, Options, ProblemCode, Report, Source, ingest};
 use serde_json::{Map, Value};
 
 use super::{Opened, Service};
@@ -40,14 +40,21 @@ impl Service {
         options: &Options<'_>,
         progress: &mut dyn FnMut(Event<'_>),
     ) -> Result<Report, Problem> {
-        // Noted first, so that what is committed is found even if it fails.
+        // Noted with each commit, and first too: what is committed is found while
+        // a long stream goes on, and even if it fails.
         self.note_written(&opened.name);
+        let mut noted = |event: Event<'_>| {
+            if matches!(event, Event::Committed { .. }) {
+                self.note_written(&opened.name);
+            }
+            progress(event);
+        };
         let result = ingest(
             &opened.engine,
             &*opened.embedder,
             sources,
             options,
-            progress,
+            &mut noted,
         );
         self.note_written(&opened.name);
         let is_changed = || opened.engine.view().generation() != opened.view.generation();
@@ -78,7 +85,8 @@ impl Service {
         wait: Wait,
         stop: &AtomicBool,
     ) -> Result<PutResults, Problem> {
-        let once = || self.put_once(name, put, max_document_bytes, wait, stop);
+        let mut stored = HashMap::new();
+        let mut once = || self.put_once(name, put, max_document_bytes, wait, stop, &mut stored);
         match once() {
             // They are at hand, to be made for the one that serves now.
             Err(problem) if problem.code == "generation_changed" => once(),
@@ -86,6 +94,7 @@ impl Service {
         }
     }
 
+    /// `stored` has what this request stored before, and what it stores now.
     fn put_once(
         &self,
         name: &CollectionName,
@@ -93,6 +102,7 @@ impl Service {
         max_document_bytes: u64,
         wait: Wait,
         stop: &AtomicBool,
+        stored: &mut HashMap<DocumentId, Sequence>,
     ) -> Result<PutResults, Problem> {
         if put.documents.is_empty() {
             self.engine(name)?;
@@ -118,7 +128,6 @@ impl Service {
             stop,
             ..Options::default()
         };
-        let mut stored: HashMap<DocumentId, Sequence> = HashMap::new();
         let mut failures: HashMap<usize, Failure> = HashMap::new();
         let report = self.ingest(name, vec![source], &options, &mut |event| match event {
             Event::Committed { ids, sequence } => {
@@ -138,24 +147,37 @@ impl Service {
             return Err(interrupted());
         }
         let results = (1..).zip(&put.documents).map(|(line, document)| {
-            if let Some(failure) = failures.remove(&line) {
-                return Ok(PutResult::Failed {
-                    id: document.id.clone(),
-                    code: failure.code,
-                    detail: failure.message,
-                });
+            let id = DocumentId::new(document.id.as_str());
+            let sequence = id.as_ref().ok().and_then(|id| stored.get(id));
+            match failures.remove(&line) {
+                // Its condition held when it was stored, and another client has
+                // replaced it since.
+                Some(failure)
+                    if failure.code == ProblemCode::VersionConflict && sequence.is_some() => {}
+                Some(failure) => {
+                    return Ok(PutResult::Failed {
+                        id: document.id.clone(),
+                        code: failure.code,
+                        detail: failure.message,
+                    });
+                }
+                None => {}
             }
-            let id = DocumentId::new(document.id.as_str())?;
-            Ok(match stored.get(&id) {
+            let id = id?;
+            Ok(match sequence {
                 Some(&sequence) => PutResult::Stored { id, sequence },
                 None => PutResult::Unchanged { id },
             })
         });
+        let results = results.collect::<Result<Vec<_>, Problem>>()?;
+        let count = |is_one: fn(&PutResult) -> bool| {
+            results.iter().filter(|result| is_one(result)).count() as u64
+        };
         Ok(PutResults {
-            results: results.collect::<Result<_, Problem>>()?,
-            stored: report.added + report.replaced,
-            unchanged: report.unchanged,
-            failed: report.failed,
+            stored: count(|result| matches!(result, PutResult::Stored { .. })),
+            unchanged: count(|result| matches!(result, PutResult::Unchanged { .. })),
+            failed: count(|result| matches!(result, PutResult::Failed { .. })),
+            results,
         })
     }
 
@@ -201,26 +223,29 @@ impl Service {
         })
     }
 
-    /// Deletes one document.
+    /// Deletes one document if one of the conditions holds.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
-    /// version is not what the condition says.
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if none of
+    /// them does.
     pub fn delete_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
-        condition: Condition,
+        conditions: &[Condition],
         wait: Wait,
     ) -> Result<(), Problem> {
         let engine = self.engine(name)?;
         self.note_written(name);
-        let outcomes = engine.delete_if(vec![(id.clone(), condition)])?;
-        match outcomes.into_iter().next() {
-            Some(DeleteOutcome::Deleted(_)) => self.finish_write(name, &engine, wait),
-            Some(DeleteOutcome::Conflict { found }) => Err(version_conflict(id, found)),
-            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
-        }
+        under_any(id, conditions, |condition| {
+            let outcomes = engine.delete_if(vec![(id.clone(), condition)])?;
+            match outcomes.into_iter().next() {
+                Some(DeleteOutcome::Deleted(_)) => Ok(Tried::Done(())),
+                Some(DeleteOutcome::Conflict { found }) => Ok(Tried::Conflict(found)),
+                _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
+            }
+        })?;
+        self.finish_write(name, &engine, wait)
     }
 
     /// Deletes documents by their ids or by a filter. A filter sees every write
@@ -271,37 +296,68 @@ impl Service {
         })
     }
 
-    /// Changes a document's metadata by a JSON merge patch.
+    /// Changes a document's metadata by a JSON merge patch if one of the
+    /// conditions holds.
     ///
     /// # Errors
-    /// `unknown_collection`, `unknown_document`; `version_conflict` if its
-    /// version is not what the condition says; and what is wrong with the
-    /// fields.
+    /// `unknown_collection`, `unknown_document`; `version_conflict` if none of
+    /// them does; and what is wrong with the fields.
     pub fn patch_document(
         &self,
         name: &CollectionName,
         id: &DocumentId,
         metadata: &Map<String, Value>,
-        condition: Condition,
+        conditions: &[Condition],
         wait: Wait,
     ) -> Result<PatchResult, Problem> {
         let patch = MetadataPatch::from_json(metadata)?;
         let engine = self.engine(name)?;
         self.note_written(name);
-        let outcomes = engine.patch_metadata(vec![NewPatch {
-            id: id.clone(),
-            patch,
-            condition,
-        }])?;
-        match outcomes.into_iter().next() {
-            Some(PatchOutcome::Stored(sequence)) => {
-                self.finish_write(name, &engine, wait)?;
-                let id = id.clone();
-                Ok(PatchResult { id, sequence })
+        let sequence = under_any(id, conditions, |condition| {
+            let outcomes = engine.patch_metadata(vec![NewPatch {
+                id: id.clone(),
+                patch: patch.clone(),
+                condition,
+            }])?;
+            match outcomes.into_iter().next() {
+                Some(PatchOutcome::Stored(sequence)) => Ok(Tried::Done(sequence)),
+                Some(PatchOutcome::Refused(error)) => Err(error.into()),
+                Some(PatchOutcome::Conflict { found }) => Ok(Tried::Conflict(found)),
+                _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
             }
-            Some(PatchOutcome::Refused(error)) => Err(error.into()),
-            Some(PatchOutcome::Conflict { found }) => Err(version_conflict(id, found)),
-            _ => Err(IndexError::UnknownDocument { id: id.clone() }.into()),
+        })?;
+        self.finish_write(name, &engine, wait)?;
+        let id = id.clone();
+        Ok(PatchResult { id, sequence })
+    }
+}
+
+/// What became of a change under one condition.
+enum Tried<T> {
+    Done(T),
+    /// It did not hold; this version stands.
+    Conflict(Option<Sequence>),
+}
+
+/// Makes a change if one of the conditions holds. The writer looks at one at a
+/// time and says what stands: if that is asked for, too, it is tried again.
+fn under_any<T>(
+    id: &DocumentId,
+    conditions: &[Condition],
+    mut attempt: impl FnMut(Condition) -> Result<Tried<T>, Problem>,
+) -> Result<T, Problem> {
+    // No write has the number 0: of no conditions none holds.
+    const NEVER: Condition = Condition::Version(Sequence(0));
+    let mut condition = conditions.first().copied().unwrap_or(NEVER);
+    loop {
+        let found = match attempt(condition)? {
+            Tried::Done(done) => return Ok(done),
+            Tried::Conflict(found) => found,
+        };
+        let standing = found.map(Condition::Version);
+        match standing.filter(|standing| conditions.contains(standing)) {
+            Some(standing) => condition = standing,
+            None => return Err(version_conflict(id, found)),
         }
     }
 }
@@ -373,5 +429,50 @@ fn detail(stored: StoredDocument) -> DocumentDetail {
                 heading_path: chunk.heading_path,
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ServiceOptions;
+
+    #[test]
+    fn what_a_request_stored_before_it_was_begun_anew_counts_as_stored() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let service = Service::open(dir.path(), ServiceOptions::default()).expect("opens");
+        let new = serde_json::from_value(json!({"name": "docs"})).expect("a collection");
+        service.create_collection(&new).expect("is made");
+        let name = CollectionName::new("docs").expect("a name");
+        let stop = AtomicBool::new(false);
+        let mut stored = HashMap::new();
+        let mut put = |documents: Value| {
+            let put = serde_json::from_value(json!({ "documents": documents }));
+            let put = put.expect("documents");
+            let put = service.put_once(&name, &put, 1 << 20, Wait::Durable, &stop, &mut stored);
+            put.expect("is put")
+        };
+        let first = json!({"id": "a", "text": "one", "if_version": 0});
+        assert_eq!(put(json!([first])).stored, 1);
+        // As if the generation had been switched after the first document, and
+        // another client had replaced it since.
+        let other = json!({"id": "a", "text": "another"});
+        let other = serde_json::from_value(json!({"documents": [other]})).expect("documents");
+        let other = service.put_documents(&name, &other, 1 << 20, Wait::Durable, &stop);
+        assert_eq!(other.expect("is put").stored, 1);
+        let all = put(json!([first, {"id": "b", "text": "two"}, {"id": "a", "text": "again"}]));
+        assert_eq!((all.stored, all.unchanged, all.failed), (2, 0, 1));
+        let told: Vec<_> = (all.results.iter())
+            .map(|result| match result {
+                PutResult::Stored { sequence, .. } => sequence.0,
+                _ => 0,
+            })
+            .collect();
+        assert_eq!(told, [1, 3, 0]);
+        // What stands just so and was stored by this request is no less stored.
+        let again = put(json!([{"id": "b", "text": "two"}]));
+        assert_eq!((again.stored, again.unchanged), (1, 0));
     }
 }

@@ -61,7 +61,10 @@ impl Service {
         name: &CollectionName,
         number: GenerationNo,
     ) -> Result<(), Problem> {
-        Ok(self.engine(name)?.drop_generation(number)?)
+        self.engine(name)?.drop_generation(number)?;
+        // What was derived for it is dead in the log from now on.
+        self.note_written(name);
+        Ok(())
     }
 
     /// What a reindexing will cost.
@@ -81,8 +84,8 @@ impl Service {
     ///
     /// # Errors
     /// `unknown_collection`, `model_not_allowed`, `nothing_to_change`,
-    /// `generation_building` if another one is half built, and
-    /// `collection_in_use` if it is being reindexed already.
+    /// `generation_building` if another one is half built, and `reindexing` if
+    /// another request is at it already.
     pub fn reindex(
         &self,
         name: &CollectionName,
@@ -173,7 +176,7 @@ impl Service {
             embedder,
             to,
         } = change;
-        let _alone = Apart::set(&self.reindexed, name)?;
+        let _alone = Apart::set(&self.reindexed, name).ok_or_else(|| reindexing(name))?;
         self.note_written(name);
         let result = match to {
             To::Settings { chunking, force } => {
@@ -184,6 +187,14 @@ impl Service {
         self.note_written(name);
         Ok(result?)
     }
+}
+
+/// What a second request is told. The first may take hours, so asking again in
+/// a second would not help.
+fn reindexing(name: &CollectionName) -> Problem {
+    let detail = format!("collection '{name}' is being reindexed by another request already");
+    Problem::new("reindexing", 409, detail)
+        .with_help("`cento generation list` says how many documents are still pending")
 }
 
 /// The model that the collection has, and the chunking that is wanted: what is

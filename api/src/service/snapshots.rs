@@ -9,6 +9,7 @@ use cento_index::archive::{self, ArchiveAbout, ArchiveSummary};
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
 
 use super::Service;
+use super::collections::info;
 use crate::Problem;
 use crate::types::{CollectionInfo, NewSnapshot, Purge, SnapshotList};
 
@@ -97,6 +98,9 @@ impl Service {
             Some(id) => snapshots.iter().find(|info| info.id == id),
             None => snapshots.last(),
         };
+        if snapshots.is_empty() {
+            return Err(no_snapshots(name));
+        }
         let Some(info) = info else {
             // The engine says what there is.
             let problem = engine.snapshot_path(id.unwrap_or("newest")).err();
@@ -123,20 +127,15 @@ impl Service {
         name: &CollectionName,
         archive: &mut dyn Read,
     ) -> Result<CollectionInfo, Problem> {
-        let (engine, about) = self.store.import(name, archive)?;
+        // The name of a model may be a path: it must not come from elsewhere,
+        // and no query may see the collection before that is known.
+        let (engine, about) = self.store.import(name, archive, |generations| {
+            let mut models = generations.iter().map(|settings| &settings.model);
+            models.try_for_each(|model| self.embedders.models.allow(model))
+        })?;
         tracing::info!(collection = %name, from = %about.collection, snapshot = about.snapshot, "imported");
-        // The name of a model may be a path: it must not come from elsewhere.
-        let generations = engine.generations()?;
-        let mut models = generations.iter().map(|info| &info.settings.model);
-        let refused = models.find_map(|model| self.embedders.models.allow(model).err());
-        drop(engine);
-        match refused {
-            None => self.collection(name),
-            Some(problem) => {
-                self.delete_collection(name)?;
-                Err(problem)
-            }
-        }
+        self.note_opened(name, &engine);
+        Ok(info(name, &engine))
     }
 
     /// Gives back the space of what was replaced and deleted, where at least
@@ -157,6 +156,11 @@ impl Service {
         self.note_written(name);
         Ok(report)
     }
+}
+
+fn no_snapshots(name: &CollectionName) -> Problem {
+    let detail = format!("collection '{name}' has no snapshots");
+    Problem::new("unknown_snapshot", 404, detail).with_help("`cento snapshot create` makes one")
 }
 
 fn gone() -> Problem {

@@ -4,8 +4,8 @@
 //! [`Service::refresh`], which a server calls every second. What opening would
 //! have to replay is written down by [`Service::checkpoint`].
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
 use cento_index::{Counts, Engine, Projection, SalvageReport};
@@ -14,8 +14,10 @@ use super::{Service, locked};
 use crate::Problem;
 use crate::types::{AuditResult, RebuildResult, Recovered, Wait};
 
-/// What is known of a collection that is open.
+/// What is known of a collection that was opened.
 pub(super) struct Upkeep {
+    /// The engine that this was noted of: another one is noted anew.
+    engine: Weak<Engine>,
     pub(super) counts: Counts,
     /// Whether something was written that may not be seen yet.
     is_unseen: bool,
@@ -29,6 +31,18 @@ pub(super) struct Upkeep {
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
+
+/// Something that is to be done for a collection.
+type Mark = fn(&mut Upkeep) -> &mut bool;
+
+const UNSEEN: Mark = |upkeep| &mut upkeep.is_unseen;
+const UNCHECKED: Mark = |upkeep| &mut upkeep.is_unchecked;
+const UNREAD: Mark = |upkeep| &mut upkeep.is_unread;
+const UNCOMPACTED: Mark = |upkeep| &mut upkeep.is_uncompacted;
+
+/// How long a refresh tries to get at writers that are busy. Commits that follow
+/// each other leave room between them soon; a purge does not.
+const BUSY_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Service {
     /// Compares a collection's projections with its log. Writing waits while it
@@ -65,7 +79,7 @@ impl Service {
             engine.checkpoint()?;
             Ok(engine)
         })?;
-        locked(&self.upkeep).remove(name);
+        self.note_closed(name);
         self.note_opened(name, &engine);
         let counts = engine.view().counts();
         Ok(RebuildResult {
@@ -77,11 +91,11 @@ impl Service {
         })
     }
 
-    /// Opens every collection, so that the first query need not. What cannot be
-    /// opened is told to the log.
+    /// Opens collections, as many as stay open, so that the first query need
+    /// not. What cannot be opened is told to the log.
     pub fn warm_up(&self) {
         let names = self.store.collections().unwrap_or_default();
-        for name in names {
+        for name in names.into_iter().take(self.store.most_open()) {
             let warmed = self.engine(&name).and_then(|engine| {
                 self.embedders
                     .fitting(&name, &engine.settings())
@@ -93,25 +107,37 @@ impl Service {
         }
     }
 
-    /// Makes what was written since the last time visible.
+    /// Makes what was written since the last time visible. A collection whose
+    /// writer is busy for long is left for the next time, so that it does not
+    /// keep the others' writes from being seen.
     pub fn refresh(&self) {
-        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unseen)) {
-            let Ok(engine) = self.engine(&name) else {
-                // It is being rebuilt, after which everything is visible, or gone.
-                continue;
-            };
-            let result = engine.refresh().map(|_| ());
-            self.note_state(&name, &engine, result);
+        let mut busy = self.take_open(UNSEEN);
+        let deadline = Instant::now() + BUSY_PATIENCE;
+        loop {
+            busy.retain(|(name, engine)| match engine.try_refresh() {
+                Ok(None) => true,
+                result => {
+                    self.note_state(name, engine, result.map(drop));
+                    false
+                }
+            });
+            if busy.is_empty() {
+                return;
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        for (name, _) in busy {
+            self.mark(&name, UNSEEN);
         }
     }
 
     /// Writes down what opening would otherwise have to replay, for every
     /// collection written to since the last time.
     pub fn checkpoint(&self) {
-        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unchecked)) {
-            let Ok(engine) = self.engine(&name) else {
-                continue;
-            };
+        for (name, engine) in self.take_open(UNCHECKED) {
             let result = engine.checkpoint();
             self.note_state(&name, &engine, result);
         }
@@ -122,18 +148,18 @@ impl Service {
     /// is called with the bytes that were read, may sleep, and ends it by
     /// returning false.
     pub fn scrub(&self, rest: &mut dyn FnMut(u64) -> bool) {
-        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_unread)) {
-            let Ok(engine) = self.engine(&name) else {
+        for name in self.take(UNREAD) {
+            let Some(engine) = self.engine_or_mark(&name, UNREAD) else {
                 continue;
             };
             let mut is_cut_off = false;
             let scrubbed = engine.scrub(|bytes| {
                 // Whoever wants the collection for himself does not wait.
-                is_cut_off = !rest(bytes) || locked(&self.closed).contains(&name);
+                is_cut_off = !rest(bytes) || self.is_closed(&name);
                 !is_cut_off
             });
-            if is_cut_off && let Some(upkeep) = locked(&self.upkeep).get_mut(&name) {
-                upkeep.is_unread = true;
+            if is_cut_off {
+                self.mark(&name, UNREAD);
             }
             match scrubbed {
                 Ok(report) if report.damaged.is_empty() => {
@@ -157,7 +183,7 @@ impl Service {
     /// does not end soon.
     pub fn salvage(&self, name: &CollectionName) -> Result<SalvageReport, Problem> {
         let (engine, report) = self.alone(name, || self.store.salvage(name))?;
-        locked(&self.upkeep).remove(name);
+        self.note_closed(name);
         self.note_opened(name, &engine);
         Ok(report)
     }
@@ -177,13 +203,13 @@ impl Service {
     /// this share of the closed part of its log is dead and that part is this
     /// long. What fails is told to the log.
     pub fn compact_where_due(&self, dead: f64, bytes: u64) {
-        for name in self.take(|upkeep| std::mem::take(&mut upkeep.is_uncompacted)) {
-            let Ok(engine) = self.engine(&name) else {
+        for name in self.take(UNCOMPACTED) {
+            let Some(engine) = self.engine_or_mark(&name, UNCOMPACTED) else {
                 continue;
             };
-            let compacted = engine.dead_bytes().and_then(|(is_dead, all)| {
-                let is_due = all >= bytes && is_dead as f64 >= dead * all as f64;
-                is_due.then(|| engine.compact(dead)).transpose()
+            let compacted = engine.is_compactable(dead, bytes).and_then(|is_due| {
+                // The open segment can wait until it is closed.
+                is_due.then(|| engine.compact_closed(dead)).transpose()
             });
             match compacted {
                 Ok(None) => {}
@@ -200,21 +226,70 @@ impl Service {
         }
     }
 
-    fn take(&self, mut is_due: impl FnMut(&mut Upkeep) -> bool) -> Vec<CollectionName> {
+    /// The collections that are marked; they are not from then on.
+    fn take(&self, mark: Mark) -> Vec<CollectionName> {
         let mut upkeep = locked(&self.upkeep);
-        let due = upkeep
+        let marked = upkeep
             .iter_mut()
-            .filter_map(|(name, upkeep)| is_due(upkeep).then_some(name));
-        due.cloned().collect()
+            .filter_map(|(name, upkeep)| std::mem::take(mark(upkeep)).then_some(name));
+        marked.cloned().collect()
+    }
+
+    /// The same with their engines, where they are open: opening and closing see
+    /// to what is to be done otherwise.
+    fn take_open(&self, mark: Mark) -> Vec<(CollectionName, Arc<Engine>)> {
+        let marked = self.take(mark).into_iter().filter_map(|name| {
+            if self.is_closed(&name) {
+                // If that comes to nothing, it is still to be done.
+                self.mark(&name, mark);
+                return None;
+            }
+            let engine = self.store.open_collection(&name)?;
+            Some((name, engine))
+        });
+        marked.collect()
+    }
+
+    /// A collection's engine; the collection is marked again if it is being
+    /// deleted or rebuilt, which may come to nothing.
+    fn engine_or_mark(&self, name: &CollectionName, mark: Mark) -> Option<Arc<Engine>> {
+        let engine = self.engine(name);
+        if let Err(problem) = &engine
+            && problem.code == "collection_in_use"
+        {
+            self.mark(name, mark);
+        }
+        engine.ok()
+    }
+
+    fn mark(&self, name: &CollectionName, mark: Mark) {
+        if let Some(upkeep) = locked(&self.upkeep).get_mut(name) {
+            *mark(upkeep) = true;
+        }
+    }
+
+    /// Forgets a collection whose engine was closed, unless another one was
+    /// opened under its name meanwhile.
+    pub(super) fn note_closed(&self, name: &CollectionName) {
+        let mut upkeep = locked(&self.upkeep);
+        let is_gone = |upkeep: &Upkeep| upkeep.engine.strong_count() == 0;
+        if upkeep.get(name).is_some_and(is_gone) {
+            upkeep.remove(name);
+        }
     }
 
     /// Notes a collection that was opened, and tells the log what had to be
-    /// mended, once.
-    pub(super) fn note_opened(&self, name: &CollectionName, engine: &Engine) {
+    /// mended, once for each opening.
+    pub(super) fn note_opened(&self, name: &CollectionName, engine: &Arc<Engine>) {
         let mut upkeep = locked(&self.upkeep);
-        if upkeep.contains_key(name) {
+        let before = upkeep.get(name);
+        if before.is_some_and(|before| std::ptr::eq(before.engine.as_ptr(), &**engine)) {
             return;
         }
+        // Opened again because it had to make room for others: its files were
+        // read through, and looked at, when it was opened first.
+        let is_unread = before.is_none_or(|before| before.is_unread);
+        let is_uncompacted = before.is_none_or(|before| before.is_uncompacted);
         let recovery = engine.recovery();
         for projection in &recovery.remade {
             tracing::warn!(collection = %name, projection, "a projection could not be used and was made anew from the log");
@@ -232,11 +307,12 @@ impl Service {
         upkeep.insert(
             name.clone(),
             Upkeep {
+                engine: Arc::downgrade(engine),
                 counts,
                 is_unseen: false,
                 is_unchecked: false,
-                is_unread: true,
-                is_uncompacted: true,
+                is_unread,
+                is_uncompacted,
                 stopped: None,
             },
         );

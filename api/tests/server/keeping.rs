@@ -1,5 +1,7 @@
 //! Snapshots, generations, conditions, and giving space back.
 
+use cento_api::{Service, ServiceOptions};
+use cento_core::CollectionName;
 use serde_json::{Value, json};
 
 use crate::client::{Client, Response};
@@ -82,6 +84,11 @@ fn an_archive_makes_the_same_collection_under_another_name_or_none() {
     assert_eq!(archive.header("content-type"), Some("application/x-tar"));
     let named = archive.header("content-disposition").unwrap();
     assert!(named.contains("docs-s.cento.tar"), "{named}");
+    let head = client.send("HEAD", &format!("{DOCS}/snapshots/s/archive"), &[], b"");
+    assert_eq!(head.status, 200);
+    for header in ["content-length", "content-type", "content-disposition"] {
+        assert_eq!(head.header(header), archive.header(header));
+    }
     let tar = [("content-type", "application/x-tar")];
     let import = |name: &str, bytes: &[u8]| {
         let path = format!("/v1/collections/{name}/import");
@@ -112,6 +119,33 @@ fn an_archive_makes_the_same_collection_under_another_name_or_none() {
     assert_eq!(left.len(), 2, "{left:?}");
     let json = client.post("/v1/collections/x/import", &json!({}));
     assert_eq!(json.code(), "unsupported_media_type");
+}
+
+#[test]
+fn an_archive_of_a_model_that_is_not_offered_makes_no_collection() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let service = Service::open(elsewhere.path(), ServiceOptions::default()).unwrap();
+    let new = json!({"name": "plain"});
+    let made = service.create_collection(&serde_json::from_value(new).unwrap());
+    let mut settings = made.unwrap().settings;
+    settings.model = "/etc".to_owned();
+    let name = CollectionName::new("docs").unwrap();
+    let engine = service.store().create(&name, &settings).unwrap();
+    engine.create_snapshot(Some("s")).unwrap();
+    let mut archive = Vec::new();
+    let export = service.export_snapshot(&name, Some("s")).unwrap();
+    export.write(&mut archive).unwrap();
+    let server = Server::start();
+    let client = server.client();
+    let tar = [("content-type", "application/x-tar")];
+    let refused = client.send("POST", &format!("{DOCS}/import"), &tar, &archive);
+    assert_eq!(
+        (refused.status, &*refused.code()),
+        (422, "model_not_allowed")
+    );
+    assert_eq!(client.get(DOCS).code(), "unknown_collection");
+    let left = std::fs::read_dir(server.data.path().join("collections")).unwrap();
+    assert_eq!(left.count(), 0);
 }
 
 #[test]
@@ -190,8 +224,22 @@ fn a_change_is_made_only_if_the_version_that_was_read_stands() {
         (conflict.status, &*conflict.code()),
         (412, "version_conflict")
     );
-    for odd in ["b", "W/\"1\"", "\"x\"", "\"1\", \"2\""] {
+    for odd in [
+        "b",
+        "\"x\"",
+        "W/1",
+        "\"1\", x",
+        "*, \"1\"",
+        ",",
+        "\"\u{fc}\"",
+    ] {
         assert_eq!(patch(odd, 3).code(), "invalid_condition", "{odd}");
+    }
+    let list = patch(&format!("\"1\" , {newer},"), 4);
+    assert_eq!(list.status, 200, "{}", list.text());
+    let newer = list.header("etag").unwrap().to_owned();
+    for stale in [format!("W/{newer}"), format!("{etag}, W/{newer}, \"1\"")] {
+        assert_eq!(patch(&stale, 5).code(), "version_conflict", "{stale}");
     }
     let delete = |headers: &[(&str, &str)], query: &str| {
         client.send("DELETE", &format!("{path}{query}"), headers, b"")
@@ -206,10 +254,14 @@ fn a_change_is_made_only_if_the_version_that_was_read_stands() {
         "invalid_condition"
     );
     assert_eq!(delete(&[("if-match", &newer)], "").status, 204);
+    // None stands any more, which is told alike whatever was to be done.
     assert_eq!(
         delete(&[("if-match", &newer)], "").code(),
         "version_conflict"
     );
+    let gone = patch(&newer, 6);
+    assert_eq!((gone.status, &*gone.code()), (412, "version_conflict"));
+    assert_eq!(patch("*", 6).code(), "unknown_document");
 }
 
 #[test]

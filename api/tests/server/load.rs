@@ -1,5 +1,6 @@
 //! What happens when too much is asked for?
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -34,12 +35,40 @@ fn one_stream_too_many_is_told_to_come_back() {
         metrics.contains("cento_http_requests_rejected_total{lane=\"stream\"} 1"),
         "{metrics}"
     );
+    // An archive needs such a place, too; its head alone does not.
+    client.post("/v1/collections/docs/snapshots", &json!({"id": "s"}));
+    let archive = "/v1/collections/docs/snapshots/s/archive";
+    assert_eq!(client.get(archive).code(), "overloaded");
+    assert_eq!(client.send("HEAD", archive, &[], b"").status, 200);
     // Queries and writes of other requests are not held up.
     let put = client.post(DOCS, &json!({"documents": [{"id": "b", "text": "x"}]}));
     assert_eq!(put.json()["stored"], 1);
     piece(&mut stream, b"").unwrap();
     let done = read(&mut std::io::BufReader::new(stream)).unwrap().events();
     assert_eq!(done.last().unwrap()["event"], "done");
+}
+
+#[test]
+fn upkeep_takes_no_place_of_a_write() {
+    let server = Server::with(|config| config.writes = 1).with_docs();
+    let client = server.client();
+    let held = hold(&client);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // Each waits a second for the stream.
+            while !is_over.load(Ordering::Relaxed) {
+                client.post("/v1/collections/docs/rebuild", &json!({}));
+            }
+        });
+        server.until("a rebuild waits", |client| {
+            let metrics = client.get("/metrics").text();
+            metrics.contains("cento_work_running{lane=\"upkeep\"} 1")
+                && metrics.contains("cento_work_running{lane=\"write\"} 0")
+        });
+        is_over.store(true, Ordering::Relaxed);
+    });
+    drop(held);
 }
 
 #[test]

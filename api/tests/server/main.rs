@@ -16,3 +16,4 @@ mod queries;
 mod server;
 mod shutdown;
 mod streams;
+mod upkeep;

@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::client::{begin_stream, piece, read, read_head, read_piece};
+use crate::client::{begin_stream, hold, piece, read, read_head, read_piece};
 use crate::server::Server;
 
 const DOCS: &str = "/v1/collections/docs/documents";
@@ -91,6 +91,24 @@ fn events_come_while_the_stream_goes_on() {
     }
     assert_eq!(last["event"], "done");
     assert_eq!(last["report"]["added"], 301);
+}
+
+#[test]
+fn what_a_stream_has_committed_is_found_while_it_goes_on() {
+    let server = Server::start().with_docs();
+    let client = server.client();
+    let mut stream = hold(&client);
+    let is_found = |id: &str| {
+        server.until("it is found", |client| {
+            client.get(&format!("{DOCS}/{id}")).status == 200
+        });
+    };
+    is_found("held0");
+    // The next batch, when the first has long been looked after.
+    let lines: String = (0..256).map(|i| line(&format!("d{i}"), "text")).collect();
+    piece(&mut stream, lines.as_bytes()).unwrap();
+    is_found("d0");
+    piece(&mut stream, b"").unwrap();
 }
 
 #[test]

@@ -71,15 +71,26 @@ impl Engine {
         self.compact_alone(Which::Dead(dead))
     }
 
-    /// Whether a closed segment is there of which at least `dead` (0 to 1) is dead.
-    pub fn is_compactable(&self, dead: f64) -> Result<bool, IndexError> {
-        let standing = self.standing()?;
+    /// The same with closed segments alone.
+    pub fn compact_closed(&self, dead: f64) -> Result<CompactionReport, IndexError> {
+        let _alone = self.maintenance();
+        self.compact_alone(Which::Dead(dead))
+    }
+
+    /// Whether a closed segment is there of which at least `dead` (0 to 1) is dead,
+    /// and `bytes` or more are in closed segments.
+    pub fn is_compactable(&self, dead: f64, bytes: u64) -> Result<bool, IndexError> {
         let segments = self.root.manifest().segments;
-        let is_worth = |entry: &SegmentEntry| {
-            let sealed = entry.sealed.as_ref();
-            sealed.is_some_and(|sealed| standing.is_worth(entry, sealed.bytes, dead))
+        let closed = || {
+            segments
+                .iter()
+                .filter_map(|entry| Some((entry, entry.sealed?.bytes)))
         };
-        Ok(segments.iter().any(is_worth))
+        if closed().map(|(_, bytes)| bytes).sum::<u64>() < bytes.max(1) {
+            return Ok(false);
+        }
+        let standing = self.standing()?;
+        Ok(closed().any(|(entry, bytes)| standing.is_worth(entry, bytes, dead)))
     }
 
     /// How much of the closed part of the log is dead, and how long it is.

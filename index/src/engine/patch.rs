@@ -75,14 +75,17 @@ impl Writer {
             return Ok(PatchOutcome::Refused(CoreError::DuplicateId { id }));
         }
         let catalog = &self.serving.projections.catalog;
-        let Some(version) = catalog.version(&id, Sequence(u64::MAX))? else {
-            return Ok(PatchOutcome::Unknown);
-        };
-        seen.insert(id);
-        let found = Some(version.document.sequence);
+        let version = catalog.version(&id, Sequence(u64::MAX))?;
+        let found = version.as_ref().map(|version| version.document.sequence);
+        if found.is_some() {
+            seen.insert(id);
+        }
         if !condition.holds(found) {
             return Ok(PatchOutcome::Conflict { found });
         }
+        let Some(version) = version else {
+            return Ok(PatchOutcome::Unknown);
+        };
         let mut put = self.read(&version)?;
         let metadata = patch.apply(&put.document.metadata);
         if metadata == put.document.metadata {

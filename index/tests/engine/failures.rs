@@ -143,20 +143,20 @@ fn what_is_kept_for_a_rollback_is_not_compacted_again_and_again() {
     // Segments of derivations that nothing but the former generation needs.
     engine.compact(0.3).unwrap();
     let files = log(dir.path());
-    assert!(!engine.is_compactable(0.3).unwrap());
+    assert!(!engine.is_compactable(0.3, 0).unwrap());
     engine.compact(0.3).unwrap();
     assert_eq!(log(dir.path()), files);
     // Given up, they are dead.
     let before = log_bytes(dir.path());
     engine.drop_generation(second).unwrap();
-    assert!(engine.is_compactable(0.3).unwrap());
+    assert!(engine.is_compactable(0.3, 0).unwrap());
     engine.compact(0.3).unwrap();
     assert!(
         log_bytes(dir.path()) < before * 2 / 3,
         "{} of {before}",
         log_bytes(dir.path())
     );
-    assert!(!engine.is_compactable(0.3).unwrap());
+    assert!(!engine.is_compactable(0.3, 0).unwrap());
     assert_clean(&engine);
 }
 

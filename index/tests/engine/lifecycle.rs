@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use cento_core::{CollectionName, Sequence};
+use cento_index::archive::{ArchiveAbout, export};
 use cento_index::{
     Condition, DeleteOutcome, Engine, GenerationState, IndexError, NewPatch, PatchOutcome,
     PendingDocument, PutOutcome, Store, StoreOptions,
@@ -269,6 +270,76 @@ fn a_snapshot_is_gone_back_to_after_compaction_and_purging() {
     assert_eq!(report.deleted_snapshots, ["before"]);
     assert_eq!(report.held, [], "{report:?}");
     assert_filled(&engine);
+}
+
+/// The archive of a snapshot's folder.
+fn archive_of(snapshot: &Path) -> Vec<u8> {
+    let about = ArchiveAbout {
+        collection: name(),
+        snapshot: "s".to_owned(),
+        created: 1,
+    };
+    let mut bytes = Vec::new();
+    export(snapshot, &about, &mut bytes).unwrap();
+    bytes
+}
+
+fn folders(data: &Path) -> usize {
+    std::fs::read_dir(data.join("collections")).unwrap().count()
+}
+
+#[test]
+fn an_import_is_checked_before_there_is_a_collection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, engine) = open(dir.path());
+    fill(&engine);
+    engine.create_snapshot(Some("s")).unwrap();
+    let archive = archive_of(&engine.snapshot_path("s").unwrap());
+    let twin = CollectionName::new("twin").unwrap();
+    let refused = store.import(&twin, &mut &*archive, |found| {
+        assert_eq!(found, [settings()]);
+        assert_eq!(store.collections().unwrap(), [name()]);
+        assert!(store.collection(&twin).is_err());
+        let known = "refused by the check".to_owned();
+        let name = twin.clone();
+        Err(IndexError::UnknownCollection { name, known })
+    });
+    let refused = refused.err().unwrap().to_string();
+    assert!(refused.contains("refused by the check"), "{refused}");
+    assert_eq!(folders(dir.path()), 1);
+    let imported = store.import(&twin, &mut &*archive, |_| Ok::<_, IndexError>(()));
+    assert_filled(&imported.unwrap().0);
+}
+
+#[test]
+fn an_import_that_cannot_be_opened_leaves_no_collection_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, engine) = open(dir.path());
+    fill(&engine);
+    engine.create_snapshot(Some("s")).unwrap();
+    let snapshot = engine.snapshot_path("s").unwrap();
+    let whole = archive_of(&snapshot);
+    // Damaged before it was exported: the archive itself is in order.
+    let copy = dir.path().join("copy");
+    copy_dir(&snapshot, &copy);
+    let mut segments = std::fs::read_dir(copy.join("log")).unwrap();
+    let segment = segments.next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let damaged = archive_of(&copy);
+    let twin = CollectionName::new("twin").unwrap();
+    let any = |_: &[_]| Ok::<_, IndexError>(());
+    let refused = store.import(&twin, &mut &*damaged, any).err().unwrap();
+    assert!(
+        matches!(refused, IndexError::LogDamaged { .. }),
+        "{refused}"
+    );
+    assert_eq!(store.collections().unwrap(), [name()]);
+    assert_eq!(folders(dir.path()), 1);
+    let (twin, _) = store.import(&twin, &mut &*whole, any).unwrap();
+    assert_filled(&twin);
 }
 
 #[test]

@@ -340,10 +340,10 @@ impl World {
             condition,
         };
         let expected = match model.documents.get(&document).cloned() {
-            None => PatchOutcome::Unknown,
-            Some(_) if !model.holds(document, condition) => PatchOutcome::Conflict {
+            _ if !model.holds(document, condition) => PatchOutcome::Conflict {
                 found: model.standing(document),
             },
+            None => PatchOutcome::Unknown,
             Some(standing) => {
                 let mut metadata = standing.metadata.clone();
                 let fields = metadata.as_object_mut().unwrap();
