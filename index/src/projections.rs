@@ -228,8 +228,11 @@ impl Projections {
         }
         let derived = self.derived_by(record, stored, lack[0])?;
         // A derivation of its own record has its text there, a later one elsewhere.
+        // Where the text has followed, it may have been replaced and dropped since.
         let put = match (&record.change, &derived) {
-            (Change::Derive(_), Some(derived)) => Some(read_put(segments, &derived.document)?),
+            (Change::Derive(_), Some(derived)) if lack[1] => {
+                Some(read_put(segments, &derived.document)?)
+            }
             _ => None,
         };
         let put = match &record.change {
