@@ -5,8 +5,8 @@
 //! documents that are pending there, cuts and embeds them as an ingestion would,
 //! and hands the chunks and vectors in. New writes are pending, too, so it runs
 //! behind them until little is left; that little is derived while writers wait,
-//! for a bounded time, and the generation is switched to. Going back to a former generation is the
-//! same way, with only what came in since to derive.
+//! for a bounded time, and the generation is switched to. Going back to a former
+//! generation is the same way, with only what came in since to derive.
 //!
 //! A reindexing that is stopped, or killed, leaves a half-built generation; the
 //! next one with the same settings goes on with it.

@@ -79,12 +79,6 @@ impl Target {
         to: &ArchivePlace,
         stop: &AtomicBool,
     ) -> Result<Exported, Problem> {
-        let list = self.snapshots(name)?.snapshots;
-        if list.is_empty() && id.is_none() {
-            let detail = format!("'{name}' has no snapshot that could be exported");
-            return Err(Problem::new("unknown_snapshot", 404, detail)
-                .with_help("`cento snapshot create` makes one"));
-        }
         let client = match self {
             Self::Here(service) => {
                 let export = service.export_snapshot(name, id)?;
@@ -100,6 +94,7 @@ impl Target {
             }
             Self::There(client) => client,
         };
+        let list = self.snapshots(name)?.snapshots;
         let known = match id {
             Some(id) => list.into_iter().find(|info| info.id == id),
             None => list.into_iter().next_back(),
