@@ -363,15 +363,7 @@ pub(crate) fn create_segment(
     let salt = FORMAT.begin(&file)?;
     file.sync_data()?;
     disk::sync_dir(dir)?;
-    let entry = SegmentEntry {
-        number,
-        salt: salt.0,
-        first,
-        sealed: None,
-        table: None,
-        given_up: 0,
-        kept: 0,
-    };
+    let entry = SegmentEntry::open(number, salt.0, first);
     Ok((entry, file, salt))
 }
 

@@ -82,6 +82,21 @@ pub(crate) struct SegmentEntry {
     pub(crate) kept: u64,
 }
 
+impl SegmentEntry {
+    /// That of a segment that is open.
+    pub(crate) fn open(number: u64, salt: u64, first: Sequence) -> Self {
+        Self {
+            number,
+            salt,
+            first,
+            sealed: None,
+            table: None,
+            given_up: 0,
+            kept: 0,
+        }
+    }
+}
+
 /// How a segment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sealed {

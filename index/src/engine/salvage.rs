@@ -166,15 +166,8 @@ fn manifest_of(dir: &Path) -> Result<Manifest, IndexError> {
         let path = segment_path(&log, number);
         // A file without a header of ours holds nothing that can be told apart.
         if let Ok(salt) = DiskFile::open_to_read(&path).and_then(|file| FORMAT.check(&file)) {
-            manifest.segments.push(SegmentEntry {
-                number,
-                salt: salt.0,
-                first: Sequence(0),
-                sealed: None,
-                table: None,
-                given_up: 0,
-                kept: 0,
-            });
+            let entry = SegmentEntry::open(number, salt.0, Sequence(0));
+            manifest.segments.push(entry);
         }
         manifest.next_file = manifest.next_file.max(number + 1);
     }

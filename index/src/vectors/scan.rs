@@ -1,7 +1,7 @@
 //! Which rows are nearest, when all of them are compared?
 //!
-//! Codes are compared with codes first, which is several times faster than with
-//! floats. How wrong that can be is known, so every row that may be among the
+//! Codes are compared with codes first: a processor multiplies many of them at
+//! once, where for floats each has to be widened. How wrong that can be is known, so every row that may be among the
 //! best is compared exactly, and the answer is that of an exact scan.
 
 use cento_core::CosineScore;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use cento_core::{
     ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, FieldTypes,
-    Filter, Metadata, TextKind,
+    Filter, GenerationNo, Metadata, TextKind,
 };
 use cento_index::{
-    CollectionSettings, Condition, DerivedDocument, Engine, NewDocument, PendingDocument,
-    Precision, PutOutcome, Store, View,
+    CollectionSettings, Condition, DerivedDocument, Engine, IndexError, NewDocument,
+    PendingDocument, Precision, PutOutcome, Store, StoreOptions, View,
 };
 use serde_json::{Value, json};
 
@@ -156,6 +156,30 @@ pub(crate) fn reopen(dir: &std::path::Path) -> (Store, Arc<Engine>) {
     let store = Store::open_existing(dir).unwrap();
     let engine = store.collection(&name()).unwrap();
     (store, engine)
+}
+
+/// Opens the collection, or makes it, with segments of the log of so many bytes.
+pub(crate) fn open_or_create(dir: &std::path::Path, segment_bytes: u64) -> (Store, Arc<Engine>) {
+    let options = StoreOptions {
+        segment_bytes,
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(dir, options).unwrap();
+    let engine = match store.collection(&name()) {
+        Err(IndexError::UnknownCollection { .. }) => store.create(&name(), &settings()),
+        opened => opened,
+    };
+    (store, engine.unwrap())
+}
+
+/// Derives all that is pending, a few documents at a time.
+pub(crate) fn derive_all(engine: &Engine, generation: GenerationNo, is_whole: bool) {
+    while let pending = engine.pending(generation, 300).unwrap()
+        && !pending.is_empty()
+    {
+        let all = pending.into_iter().map(|one| derived(one, is_whole));
+        engine.derive(generation, all.collect()).unwrap();
+    }
 }
 
 pub(crate) fn assert_clean(engine: &Engine) {

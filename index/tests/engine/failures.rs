@@ -5,22 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cento_index::fault::fail;
-use cento_index::{Condition, Engine, IndexError, PutOutcome, Store, StoreOptions};
+use cento_index::{Condition, Engine, IndexError, PutOutcome, Store};
 use serde_json::json;
 
 use crate::corpus::*;
 
 fn open(dir: &Path) -> (Store, Arc<Engine>) {
-    let options = StoreOptions {
-        segment_bytes: 1_000,
-        ..StoreOptions::default()
-    };
-    let store = Store::open_with(dir, options).unwrap();
-    let engine = match store.collection(&name()) {
-        Ok(engine) => engine,
-        Err(_) => store.create(&name(), &settings()).unwrap(),
-    };
-    (store, engine)
+    open_or_create(dir, 1_000)
 }
 
 fn fill(engine: &Engine, round: usize) {
@@ -40,15 +31,6 @@ fn log(dir: &Path) -> Vec<PathBuf> {
 fn log_bytes(dir: &Path) -> u64 {
     let files = log(dir).into_iter();
     files.map(|path| path.metadata().unwrap().len()).sum()
-}
-
-fn derive_all(engine: &Engine, generation: cento_core::GenerationNo, is_whole: bool) {
-    while let pending = engine.pending(generation, 1 << 20).unwrap()
-        && !pending.is_empty()
-    {
-        let all = pending.into_iter().map(|one| derived(one, is_whole));
-        engine.derive(generation, all.collect()).unwrap();
-    }
 }
 
 #[test]

@@ -53,24 +53,12 @@ fn assert_filled(engine: &Engine) {
 }
 
 fn open(dir: &Path) -> (Store, std::sync::Arc<Engine>) {
-    let store = Store::open_with(dir, small()).unwrap();
-    let engine = match store.collection(&name()) {
-        Ok(engine) => engine,
-        Err(_) => store.create(&name(), &settings()).unwrap(),
-    };
-    (store, engine)
+    open_or_create(dir, small().segment_bytes)
 }
 
 fn reindex(engine: &Engine) {
     let generation = engine.begin_generation(&whole()).unwrap();
-    loop {
-        let pending = engine.pending(generation, 300).unwrap();
-        if pending.is_empty() {
-            break;
-        }
-        let whole = pending.into_iter().map(|one| derived(one, true)).collect();
-        engine.derive(generation, whole).unwrap();
-    }
+    derive_all(engine, generation, true);
     assert_eq!(engine.switch(generation, None).unwrap(), 0);
 }
 
