@@ -47,6 +47,8 @@ struct Model {
     former: Option<(u64, Generation)>,
     next_generation: u32,
     snapshots: BTreeMap<u8, (Documents, Generation)>,
+    /// How often a snapshot was gone back to.
+    restores: u32,
     /// The version of a document that stood before the one that stands.
     before: BTreeMap<u8, u64>,
 }
@@ -90,6 +92,7 @@ impl Model {
         Sight {
             sequence: self.sequence,
             generation: self.serving.number,
+            restores: self.restores,
             is_whole: self.serving.is_whole,
             documents: (self.documents.iter())
                 .map(|(document, standing)| (*document, shown(standing)))
@@ -182,6 +185,7 @@ impl World {
             former: None,
             next_generation: 2,
             snapshots: BTreeMap::new(),
+            restores: 0,
             before: BTreeMap::new(),
         };
         Self {
@@ -408,6 +412,7 @@ impl World {
         model.serving = serving;
         model.building = None;
         model.former = None;
+        model.restores += 1;
         self.publish();
     }
 
@@ -523,12 +528,19 @@ impl World {
     fn resume(&mut self, engine: &Engine) {
         let model = &mut self.model;
         let wanted = model.former.map_or(model.serving, |(_, former)| former);
+        // A generation that came back with a snapshot has files of its own.
+        let files = (wanted.number, model.restores);
+        let is_looked_at =
+            (self.held.iter()).any(|(_, sight)| (sight.generation, sight.restores) == files);
         let resumed = engine.resume_generation(GenerationNo(wanted.number));
         if model.building.is_some() {
             assert!(matches!(
                 resumed,
                 Err(IndexError::GenerationBuilding { .. })
             ));
+        } else if model.former.is_some() && is_looked_at {
+            // Its catalog stays open for whoever looks at it: nothing changes.
+            assert!(matches!(resumed, Err(IndexError::GenerationInUse { .. })));
         } else if model.former.take().is_some() {
             resumed.unwrap();
             model.building = Some(wanted);
