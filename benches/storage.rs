@@ -183,8 +183,7 @@ impl Bench {
             ("log", collection.join("log")),
             ("catalog", generation.join("catalog")),
             ("text", generation.join("text")),
-            ("vectors", generation.join("vectors/codes.vectors")),
-            ("graph", generation.join("vectors/graph")),
+            ("vectors", generation.join("vectors")),
         ] {
             print!(" {what} {:.0},", bytes_of(&path) as f64 / chunks as f64);
         }

@@ -60,6 +60,11 @@ impl DiskFile {
         &self.path
     }
 
+    /// The file itself, to be mapped.
+    pub(crate) fn as_file(&self) -> &File {
+        &self.file
+    }
+
     /// Its length.
     pub(crate) fn bytes(&self) -> Result<u64, IndexError> {
         let metadata = fault::step(Step::Read(&self.path), || self.file.metadata());

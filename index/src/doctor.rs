@@ -106,6 +106,10 @@ impl Engine {
                 let what = format!("the checksum of {} does not match", path.display());
                 report.note("text", None, what);
             }
+            for path in view.vectors().damaged_files() {
+                let what = format!("the checksum of {} does not match", path.display());
+                report.note("vectors", None, what);
+            }
             let digests = view.text_view().digests(view.fields())?;
             let mut expected_digests = Expected::new(view.text_view());
             let mut expected_chunks = Vec::new();
@@ -253,10 +257,15 @@ fn is_same(row: &Version, expected: &Version) -> bool {
 
 fn compare_vectors(report: &mut AuditReport, view: &View, put: &Put, derivation: &Derivation) {
     let expected = derivation.vectors.codes();
+    let dimensions = derivation.outline.dimensions as usize;
+    let mut originals = derivation.vectors.originals().chunks(dimensions);
     for (row, number) in derivation.outline.numbers().enumerate() {
-        let what = match view.vectors().codes(ChunkNo(number)) {
+        let original = originals.next().unwrap_or_default();
+        let what = match view.vectors().row(ChunkNo(number)) {
             None => "has no vector",
-            Some(codes) if codes.values() != expected.row(row) => "has another vector than the log",
+            Some((codes, vector)) if codes.values() != expected.row(row) || vector != original => {
+                "has another vector than the log"
+            }
             Some(_) => continue,
         };
         let id = Some(&put.document.id);

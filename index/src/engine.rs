@@ -278,7 +278,7 @@ impl Engine {
             Ok(writer) => writer,
         };
         let mut writer = self.able(taken)?;
-        if !writer.is_published {
+        if writer.is_ahead() {
             self.publish(&mut writer)?;
         }
         Ok(Some(self.view()))
@@ -287,10 +287,45 @@ impl Engine {
     /// The writer, with every write so far published: none can come between.
     fn published(&self) -> Result<MutexGuard<'_, Writer>, IndexError> {
         let mut writer = self.writer()?;
-        if !writer.is_published {
+        if writer.is_ahead() {
             self.publish(&mut writer)?;
         }
         Ok(writer)
+    }
+
+    /// Waits until vectors that are ready for it are frozen, shows them so, and
+    /// writes all down. Others write and read meanwhile.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`]; [`IndexError::Projection`] if they could not be
+    /// frozen: they are compared one by one until it is tried again.
+    pub fn settle(&self) -> Result<(), IndexError> {
+        loop {
+            let freezing = self.published()?.serving.projections.vectors.freezing();
+            match freezing {
+                Some(ticket) => ticket.wait(),
+                None => break,
+            }
+        }
+        self.checkpoint()?;
+        match self.freezing_failure() {
+            Some(reason) => Err(IndexError::Projection {
+                projection: "vectors",
+                reason,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why vectors could not be frozen when it was tried last, if they could not.
+    pub fn freezing_failure(&self) -> Option<String> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer
+            .serving
+            .projections
+            .vectors
+            .failure()
+            .map(str::to_owned)
     }
 
     /// Publishes what the serving generation holds.
@@ -387,6 +422,11 @@ impl Writer {
         let result = step(self);
         self.failure = result.as_ref().err().map(ToString::to_string);
         result
+    }
+
+    /// Whether there is more to be seen than the newest view shows.
+    fn is_ahead(&self) -> bool {
+        !self.is_published || self.serving.projections.vectors.has_frozen()
     }
 
     /// Writes down what opening would otherwise have to replay; all of it has

@@ -41,8 +41,9 @@ pub use engine::{
 pub use error::IndexError;
 pub use manifest::GenerationState;
 pub use projections::{Projection, Recovery};
-pub use settings::{CollectionSettings, Precision, StoreOptions, Verify};
+pub use settings::{CollectionSettings, Precision, StoreOptions, VectorOptions, Verify};
 pub use store::Store;
+pub use vectors::{Effort, GraphBuilder, Searched, VectorShape};
 pub use view::{
     Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
 };

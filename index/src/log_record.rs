@@ -213,6 +213,14 @@ impl LoggedVectors {
         }
     }
 
+    /// As they were given, one after the other; nothing where only codes are kept.
+    pub(crate) fn originals(&self) -> &[f32] {
+        match self {
+            Self::I8(_) => &[],
+            Self::F32 { values, .. } => values,
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::I8(codes) => out.extend(codes.values().iter().map(|code| code.cast_unsigned())),

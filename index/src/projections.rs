@@ -119,7 +119,8 @@ impl Projections {
             remade.push("text");
         }
         let dimensions = entry.settings.dimensions;
-        let (mut vectors, is_fresh) = Vectors::open(&dir.join("vectors"), dimensions)?;
+        let (mut vectors, is_fresh) =
+            Vectors::open(&dir.join("vectors"), dimensions, options.vectors)?;
         if is_fresh {
             remade.push("vectors");
         }
@@ -252,8 +253,8 @@ impl Projections {
         }
         if lack[2] {
             if let Some(Derived { derivation, .. }) = derived {
-                let codes = derivation.vectors.codes();
-                self.vectors.put(derivation.outline.first_chunk, &codes);
+                let first = derivation.outline.first_chunk;
+                self.vectors.put(first, &derivation.vectors);
             }
             self.vectors_applied = applied;
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use cento_core::FieldTypes;
 use serde::{Deserialize, Serialize};
 
+use crate::vectors::GraphBuilder;
+
 /// A collection's configuration, fixed for a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -73,6 +75,31 @@ pub struct StoreOptions {
     pub verify: Verify,
     /// How many generations that have served are kept for a rollback.
     pub former_generations: usize,
+    /// When vectors are frozen, and how.
+    pub vectors: VectorOptions,
+}
+
+/// When vectors are frozen into segments, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorOptions {
+    /// So many vectors are compared one by one before a graph is built of them.
+    pub seal_rows: usize,
+    /// Whether that is done beside writers, by a thread of its own, or while the
+    /// one that publishes waits.
+    pub freezes_beside: bool,
+    /// Which program builds graphs.
+    pub builder: GraphBuilder,
+}
+
+impl Default for VectorOptions {
+    fn default() -> Self {
+        Self {
+            // A scan of so many takes about as long as a walk.
+            seal_rows: 4096,
+            freezes_beside: true,
+            builder: GraphBuilder::default(),
+        }
+    }
 }
 
 /// How much is verified before a collection is opened.
@@ -88,7 +115,7 @@ pub enum Verify {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            segment_bytes: segment_bytes(),
+            segment_bytes: 128 << 20,
             commit_delay: Duration::ZERO,
             commit_requests: 1024,
             // sled's default of 1 GiB is meant for a database that is the main one.
@@ -97,16 +124,22 @@ impl Default for StoreOptions {
             open_collections: 64,
             verify: Verify::Quick,
             former_generations: 1,
+            vectors: VectorOptions::default(),
         }
     }
 }
 
-/// When a segment of the log is closed, unless a test that has only the binary
-/// wants many of them.
-fn segment_bytes() -> u64 {
-    #[cfg(feature = "faults")]
-    if let Ok(bytes) = std::env::var("CENTO_TEST_SEGMENT_BYTES") {
-        return bytes.parse().unwrap_or(128 << 20);
+impl StoreOptions {
+    /// These, but for what a test asks for that has only the binary.
+    pub(crate) fn unless_tested(self) -> Self {
+        #[cfg(feature = "faults")]
+        if let Ok(bytes) = std::env::var("CENTO_TEST_SEGMENT_BYTES") {
+            let segment_bytes = bytes.parse().unwrap_or(self.segment_bytes);
+            return Self {
+                segment_bytes,
+                ..self
+            };
+        }
+        self
     }
-    128 << 20
 }

@@ -55,7 +55,7 @@ impl Store {
         let lock = take_lock(dir)?;
         let store = Self {
             dir: dir.to_owned(),
-            options,
+            options: options.unless_tested(),
             engines: OpenEngines::default(),
             lock,
         };

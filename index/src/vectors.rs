@@ -1,282 +1,453 @@
 //! The vector projection: where does each chunk stand in the space of meaning?
 //!
-//! Vectors are i8 codes in a framed file of their own, appended at each
-//! checkpoint and read into memory on open. Fewer than
-//! [`EXACT_BELOW`] allowed vectors are compared one by one; above that an
-//! HNSW graph proposes candidates, which are then scored exactly, so that both
-//! ways give a chunk the same score. Deleted vectors stay until a fifth of the
-//! rows are dead; until then the set of live chunks masks them.
+//! New vectors are scanned. From a few thousand on they are frozen, beside
+//! writers and readers, into a segment: a graph that is walked, in a file that is
+//! mapped and never changed. Segments hold ranges of chunk numbers, one after the
+//! other; neighbours are merged as they grow. Scores are exact however a vector
+//! was found: for the vector as it was given where the log keeps it so, else for
+//! its codes of one byte a dimension.
 
+mod allowed;
 mod block;
 mod codes;
+mod effort;
+mod freeze;
+mod fresh;
 mod graph;
+mod job;
 mod kernels;
+mod list;
+mod mask;
 mod rows;
+#[cfg(test)]
+mod samples;
 mod scan;
+mod search;
+mod segment;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cento_core::{ChunkNo, CosineScore, Sequence};
+use cento_core::{ChunkNo, CosineScore};
 use roaring::RoaringTreemap;
 
 use crate::applied::Applied;
-use crate::disk::{self, DiskFile, create_dir, remove_dir, sync_dir};
-use crate::frames::{self, Format, Frame, HEADER_BYTES, Salt};
-use crate::log::Position;
-use crate::manifest::Epoch;
+use crate::disk::{create_dir, remove_dir, remove_file};
+use crate::log_record::LoggedVectors;
+use crate::settings::VectorOptions;
 use crate::{IndexError, fault};
-pub(crate) use block::{Block, keep_best};
+pub(crate) use allowed::Allowed;
+use block::Block;
+pub(crate) use block::keep_best;
 pub(crate) use codes::Codes;
-use graph::Graph;
-use rows::Query;
-
-const FORMAT: Format = Format {
-    kind: b"centovec",
-    version: 2,
-};
-
-/// From so many live vectors on, a graph is kept and asked.
-pub(crate) const EXACT_BELOW: u64 = 20_000;
-
-/// Rows in one frame of the file.
-const ROWS_PER_FRAME: usize = 16_384;
+pub use effort::Effort;
+pub use freeze::GraphBuilder;
+use freeze::{Part, Unfrozen, dead_rows, freeze};
+use fresh::{FreshFile, Row, fresh_path};
+use job::Job;
+pub(crate) use job::Ticket;
+use list::{Entry, List};
+use rows::{Query, Space};
+pub use search::Searched;
+use search::{Answer, Pool, Scratch, Wanted};
+use segment::{Segment, segment_path};
 
 /// What a query sees of the vectors.
 #[derive(Clone)]
 pub(crate) struct VectorSet {
+    segments: Vec<Arc<Segment>>,
     blocks: Vec<Arc<Block>>,
-    graph: Option<Arc<Graph>>,
 }
 
+/// What one query needs.
+#[derive(Default)]
+struct Room {
+    codes: Vec<i8>,
+    scratch: Scratch,
+}
+
+static ROOMS: Pool<Room> = Pool::new();
+
 impl VectorSet {
-    /// The `depth` nearest allowed chunks, best first, and whether every
-    /// allowed vector was compared.
+    /// The `depth` nearest allowed chunks, best first, and how they were found.
     pub(crate) fn nearest(
         &self,
         query: &[f32],
-        allowed: &RoaringTreemap,
+        allowed: &Allowed,
         depth: usize,
-    ) -> (Vec<(ChunkNo, CosineScore)>, bool) {
-        let graph = self
-            .graph
-            .as_ref()
-            .filter(|_| allowed.len() >= EXACT_BELOW && depth > 0);
-        let (mut hits, exact) = match graph {
-            Some(graph) => {
-                let proposed = graph.search(query, allowed, depth);
-                let scored = proposed
-                    .into_iter()
-                    .filter_map(|number| Some((number, self.cosine(query, number)?)));
-                (scored.collect(), false)
+        effort: Effort,
+    ) -> (Vec<(ChunkNo, CosineScore)>, Searched) {
+        let mut answer = Answer::default();
+        if depth == 0 {
+            return (answer.hits, answer.searched);
+        }
+        ROOMS.with(|Room { codes, scratch }| {
+            let query = &Query::new(query, codes);
+            let wanted = Wanted {
+                query,
+                depth,
+                effort,
+            };
+            for segment in &self.segments {
+                let by_chunk = || segment.by_chunk();
+                let rows = allowed.rows(segment.identity, segment.rows(), by_chunk);
+                search::search(segment, wanted, &rows, scratch, &mut answer);
             }
-            None => {
-                let query = Query::new(query);
-                let scans = self
-                    .blocks
-                    .iter()
-                    .flat_map(|block| block.scan(&query, allowed, depth));
-                (scans.collect(), true)
+            for block in &self.blocks {
+                let rows = block.allowed(allowed);
+                let compared = block.scan(query, &rows, depth, &mut answer.hits);
+                answer.searched.compared += compared;
+                answer.searched.scanned += 1;
             }
-        };
-        keep_best(&mut hits, depth);
-        (hits, exact)
+        });
+        keep_best(&mut answer.hits, depth);
+        (answer.hits, answer.searched)
     }
 
     /// The cosine of a unit query with a chunk; `None` for a chunk without a
     /// direction.
     pub(crate) fn cosine(&self, query: &[f32], number: ChunkNo) -> Option<CosineScore> {
-        let (block, row) = self.find(number)?;
-        block.space().cosine(query, row)
+        let (space, row) = self.find(number)?;
+        space.cosine(query, row)
     }
 
     /// How many rows it holds, dead ones included.
     pub(crate) fn rows(&self) -> u64 {
-        self.blocks.iter().map(|block| block.rows() as u64).sum()
+        let segments = self.segments.iter().map(|segment| segment.rows() as u64);
+        let blocks = self.blocks.iter().map(|block| block.rows() as u64);
+        segments.chain(blocks).sum()
     }
 
     /// The chunks of all rows, those of dead ones too.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = ChunkNo> {
-        let rows = |block: &Arc<Block>| {
-            let block = Arc::clone(block);
-            (0..block.rows()).map(move |row| block.number(row))
-        };
-        self.blocks.iter().flat_map(rows)
+        self.segments
+            .iter()
+            .flat_map(|segment| segment.by_chunk().map(|(chunk, _)| chunk))
+            .chain(
+                self.blocks
+                    .iter()
+                    .flat_map(|block| (0..block.rows()).map(move |row| block.number(row))),
+            )
     }
 
-    /// The codes of a chunk.
-    pub(crate) fn codes(&self, number: ChunkNo) -> Option<Codes> {
-        let (block, row) = self.find(number)?;
-        Some(block.space().codes(row))
+    /// The codes of a chunk, and its vector as it was given where that is kept.
+    pub(crate) fn row(&self, number: ChunkNo) -> Option<(Codes, &[f32])> {
+        let (space, row) = self.find(number)?;
+        Some((space.codes(row), space.original(row)))
     }
 
-    fn find(&self, number: ChunkNo) -> Option<(&Block, usize)> {
-        // Blocks are in order of numbers, and so are the rows in each.
+    /// Files that are not what was written.
+    pub(crate) fn damaged_files(&self) -> Vec<PathBuf> {
+        let is_damaged = |segment: &&Arc<Segment>| segment.verify().is_err();
+        let damaged = self.segments.iter().filter(is_damaged);
+        damaged.map(|segment| segment.path().to_owned()).collect()
+    }
+
+    /// How it is made up.
+    pub(crate) fn shape(&self) -> VectorShape {
+        VectorShape {
+            segments: self.segments.len() as u64,
+            frozen: self
+                .segments
+                .iter()
+                .map(|segment| segment.rows() as u64)
+                .sum(),
+            fresh: self.blocks.iter().map(|block| block.rows() as u64).sum(),
+            bytes: self.segments.iter().map(|segment| segment.bytes()).sum(),
+        }
+    }
+
+    fn find(&self, number: ChunkNo) -> Option<(Space<'_>, usize)> {
+        // Parts are in order of numbers, and so are the rows in each.
         let after = self
-            .blocks
-            .partition_point(|block| block.rows() == 0 || block.number(0) <= number);
+            .segments
+            .partition_point(|segment| segment.bounds().0 <= number);
+        if let Some(segment) = after.checked_sub(1).and_then(|at| self.segments.get(at))
+            && let Some(row) = segment.find(number)
+        {
+            return Some((segment.space(), row));
+        }
+        let after = (self.blocks).partition_point(|block| block.number(0) <= number);
         let block = self.blocks.get(after.checked_sub(1)?)?;
-        Some((block, block.find(number)?))
+        Some((block.space(), block.find(number)?))
     }
+}
+
+/// How the vectors of a view are made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct VectorShape {
+    /// Segments, each with a graph.
+    pub segments: u64,
+    /// Vectors in them, dead ones included.
+    pub frozen: u64,
+    /// Vectors that are compared one by one.
+    pub fresh: u64,
+    /// Bytes of the segments' files.
+    pub bytes: u64,
 }
 
 /// The writer's side of the projection.
 pub(crate) struct Vectors {
     dir: PathBuf,
     dimensions: usize,
+    options: VectorOptions,
+    segments: Vec<Arc<Segment>>,
+    /// Rows that are not frozen, none of these empty.
     blocks: Vec<Arc<Block>>,
+    /// So many of the blocks are being frozen, and stay as they are.
+    sealing: usize,
     pending: Block,
-    graph: Option<Arc<Graph>>,
-    /// Points of the graph when it was last saved.
-    saved_points: usize,
-    file: DiskFile,
-    salt: Salt,
-    file_end: u64,
-    saved: Applied,
-    /// The greatest chunk number in the file.
-    saved_last: Option<ChunkNo>,
+    fresh: FreshFile,
+    /// The files as the disk has them.
+    list: List,
+    /// The number that the next file gets.
+    next: u64,
+    job: Option<Job>,
+    /// Why the last work failed, and how many rows there were then.
+    failure: Option<(String, u64)>,
 }
 
 impl Vectors {
-    /// Opens the projection in `dir`, keeping of its file what is whole. One of
-    /// another format is thrown away, to be filled again from the log; says
-    /// whether that was so. So is a graph that cannot be verified.
-    pub(crate) fn open(dir: &Path, dimensions: usize) -> Result<(Self, bool), IndexError> {
+    /// Opens the projection in `dir`. One of another format, or a damaged one, is
+    /// thrown away, to be filled again from the log; says whether that was so.
+    pub(crate) fn open(
+        dir: &Path,
+        dimensions: usize,
+        options: VectorOptions,
+    ) -> Result<(Self, bool), IndexError> {
         create_dir(dir)?;
-        let path = file_path(dir);
-        let mut is_fresh = false;
-        let (file, salt) = if path.exists() {
-            let file = DiskFile::open(&path)?;
-            match FORMAT.check(&file) {
-                Ok(salt) => (file, salt),
-                Err(IndexError::Format { .. }) => {
-                    is_fresh = true;
-                    new_file(&path)?
-                }
-                Err(error) => return Err(error),
+        let is_new = crate::disk::list(dir)?.is_empty();
+        match Self::try_open(dir, dimensions, options) {
+            Ok(vectors) => Ok((vectors, false)),
+            Err(IndexError::Format { .. } | IndexError::Projection { .. }) => {
+                Ok((Self::begin(dir, dimensions, options)?, !is_new))
             }
-        } else {
-            new_file(&path)?
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An empty projection.
+    fn begin(dir: &Path, dimensions: usize, options: VectorOptions) -> Result<Self, IndexError> {
+        remove_dir(dir)?;
+        create_dir(dir)?;
+        let list = List {
+            next: 2,
+            fresh: 1,
+            segments: Vec::new(),
         };
-        let mut vectors = Self {
+        let fresh = FreshFile::create(&fresh_path(dir, list.fresh), Applied::default(), &[])?;
+        list.write(dir)?;
+        Ok(Self::over(dir, dimensions, options, list, fresh))
+    }
+
+    fn over(
+        dir: &Path,
+        dimensions: usize,
+        options: VectorOptions,
+        list: List,
+        fresh: FreshFile,
+    ) -> Self {
+        Self {
             dir: dir.to_owned(),
             dimensions,
+            options,
+            segments: Vec::new(),
             blocks: Vec::new(),
+            sealing: 0,
             pending: Block::empty(dimensions),
-            graph: None,
-            saved_points: 0,
-            file,
-            salt,
-            file_end: HEADER_BYTES,
-            saved: Applied::default(),
-            saved_last: None,
-        };
-        vectors.read_file()?;
-        if let Ok(graph) = Graph::load(&graph_dir(dir), dimensions) {
-            let covered = vectors.saved_last.is_some_and(|last| graph.last() <= last);
-            if covered {
-                vectors.saved_points = graph.points();
-                vectors.graph = Some(Arc::new(graph));
-            }
+            fresh,
+            next: list.next,
+            list,
+            job: None,
+            failure: None,
         }
-        if vectors.graph.is_none() {
-            remove_dir(&graph_dir(dir))?;
-        }
-        Ok((vectors, is_fresh))
     }
 
-    fn read_file(&mut self) -> Result<(), IndexError> {
-        let bytes = self.file.bytes()?;
-        let mut block = Block::empty(self.dimensions);
-        while let Frame::Whole { payload, end } =
-            frames::read(&self.file, self.salt, self.file_end, bytes)?
-        {
-            let Some((applied, numbers, values)) = decode_frame(&payload, self.dimensions) else {
-                break;
-            };
-            self.saved_last = numbers.last().copied().or(self.saved_last);
-            block.push(numbers, &values);
-            self.saved = applied;
-            self.file_end = end;
+    fn try_open(dir: &Path, dimensions: usize, options: VectorOptions) -> Result<Self, IndexError> {
+        let wrong = |reason: &str| IndexError::Projection {
+            projection: "vectors",
+            reason: reason.to_owned(),
+        };
+        if !List::is_in(dir) {
+            return Err(wrong("its list of files is missing"));
         }
-        if self.file_end < bytes {
-            // A torn or damaged rest comes again from the log.
-            self.file.set_bytes(self.file_end)?;
+        let list = List::read(dir)?;
+        let is_named = |number: u64, path: fn(&Path, u64) -> PathBuf| path(dir, number).exists();
+        if !is_named(list.fresh, fresh_path) {
+            return Err(wrong("its file of fresh rows is missing"));
+        }
+        list.remove_others(dir, None)?;
+        let (fresh, block) = FreshFile::open(&fresh_path(dir, list.fresh), dimensions)?;
+        let mut vectors = Self::over(dir, dimensions, options, list, fresh);
+        for entry in &vectors.list.segments {
+            if !is_named(entry.number, segment_path) {
+                return Err(wrong("a segment is missing"));
+            }
+            let segment = Segment::open(dir, entry.number, dimensions)?;
+            if Entry::of(&segment) != *entry {
+                return Err(wrong("a segment is another one than was written"));
+            }
+            vectors.segments.push(Arc::new(segment));
         }
         if block.rows() > 0 {
-            self.blocks.push(Arc::new(block));
+            vectors.blocks.push(Arc::new(block));
         }
-        Ok(())
+        Ok(vectors)
     }
 
-    /// How far the file has followed the log.
+    /// How far the files have followed the log.
     pub(crate) fn applied(&self) -> Applied {
-        self.saved
+        self.fresh.applied
     }
 
     /// Throws everything away, to be filled again from the log.
     pub(crate) fn reset(&mut self) -> Result<(), IndexError> {
-        remove_dir(&self.dir)?;
-        (*self, _) = Self::open(&self.dir, self.dimensions)?;
+        self.job = None;
+        *self = Self::begin(&self.dir, self.dimensions, self.options)?;
         Ok(())
     }
 
     /// Adds the vectors of a document whose first chunk has number `first`.
     /// Vectors that are here already, as after a replay, are passed over.
-    pub(crate) fn put(&mut self, first: ChunkNo, codes: &Codes) {
+    pub(crate) fn put(&mut self, first: ChunkNo, vectors: &LoggedVectors) {
         let last_of = |block: &Block| block.rows().checked_sub(1).map(|row| block.number(row));
-        let last = last_of(&self.pending).or_else(|| last_of(self.blocks.last()?));
+        let last = last_of(&self.pending)
+            .or_else(|| last_of(self.blocks.last()?))
+            .or_else(|| Some(self.segments.last()?.bounds().1));
+        let (codes, originals) = (vectors.codes(), vectors.originals());
         for row in 0..codes.rows() {
             let number = ChunkNo(first.0 + row as u64);
             if last.is_none_or(|last| number > last) {
-                self.pending.push([number], codes.row(row));
+                let original = originals.get(row * self.dimensions..(row + 1) * self.dimensions);
+                let original = original.unwrap_or_default();
+                self.pending.push([number], codes.row(row), original);
             }
         }
     }
 
-    /// What a query may see from now on.
+    /// What a query may see from now on. Begins to freeze what is ready for it,
+    /// and takes what has been frozen.
     pub(crate) fn publish(&mut self, live: &RoaringTreemap) -> VectorSet {
+        self.take_frozen();
         if self.pending.rows() > 0 {
             let mut fresh = std::mem::replace(&mut self.pending, Block::empty(self.dimensions));
             // Sizes fall at least by half from block to block, so there are
             // few of them and each row is copied a logarithmic number of times.
-            while let Some(last) = self.blocks.pop_if(|last| last.rows() <= 2 * fresh.rows()) {
+            while self.blocks.len() > self.sealing
+                && let Some(last) = self.blocks.pop_if(|last| last.rows() <= 2 * fresh.rows())
+            {
                 fresh = last.joined(&fresh);
             }
             self.blocks.push(Arc::new(fresh));
         }
-        self.follow_with_graph(live);
+        while self.job.is_none() && self.begin_freezing(live) {
+            self.take_frozen();
+        }
         VectorSet {
+            segments: self.segments.clone(),
             blocks: self.blocks.clone(),
-            graph: self.graph.clone(),
         }
     }
 
-    fn follow_with_graph(&mut self, live: &RoaringTreemap) {
-        if live.len() < EXACT_BELOW {
-            self.graph = None;
+    /// By which to wait for what is being frozen; nothing if nothing is.
+    pub(crate) fn freezing(&self) -> Option<Arc<Ticket>> {
+        self.job.as_ref().map(Job::ticket)
+    }
+
+    /// Whether something has been frozen that no view shows yet.
+    pub(crate) fn has_frozen(&self) -> bool {
+        self.job.as_ref().is_some_and(Job::has_ended)
+    }
+
+    /// Why the last work failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_ref().map(|(reason, _)| reason.as_str())
+    }
+
+    fn fresh_rows(&self) -> u64 {
+        self.blocks.iter().map(|block| block.rows() as u64).sum()
+    }
+
+    /// Takes what has been frozen in the place of what it was made of.
+    fn take_frozen(&mut self) {
+        let Some(frozen) = self.job.as_mut().and_then(Job::result) else {
             return;
-        }
-        let is_worn = |graph: &Arc<Graph>| {
-            let points = graph.points() as u64;
-            points > live.len() + live.len() / 4
         };
-        let graph = match self.graph.take().filter(|graph| !is_worn(graph)) {
-            Some(graph) => graph,
-            None => Arc::new(Graph::new(live.len() as usize)),
+        let Some(job) = self.job.take() else {
+            return;
         };
-        let is_new = graph.points() == 0;
-        let mut missing = Vec::new();
-        for block in &self.blocks {
-            for row in 0..block.rows() {
-                let number = block.number(row);
-                if (is_new || number > graph.last()) && live.contains(number.0) {
-                    missing.push((number, block.unit_vector(row)));
+        let sealing = std::mem::take(&mut self.sealing);
+        match frozen {
+            Ok(segment) => {
+                self.failure = None;
+                self.blocks.drain(..sealing);
+                let is_replaced = |segment: &Arc<Segment>| job.replaced.contains(&segment.number);
+                let at = self.segments.iter().position(is_replaced);
+                let at = at.unwrap_or(self.segments.len());
+                self.segments.retain(|segment| !is_replaced(segment));
+                if let Some(segment) = segment {
+                    self.segments
+                        .insert(at.min(self.segments.len()), Arc::new(segment));
                 }
             }
+            Err(Unfrozen::Failed(error)) => {
+                self.failure = Some((error.to_string(), self.fresh_rows()));
+                let _ = remove_file(&segment_path(&self.dir, job.number));
+            }
+            // Only who drops the work cancels it.
+            Err(Unfrozen::Cancelled) => {}
         }
-        graph.insert(&missing);
-        self.graph = Some(graph);
+    }
+
+    /// Begins to freeze what is ready; says whether there was anything.
+    fn begin_freezing(&mut self, live: &RoaringTreemap) -> bool {
+        let seal_rows = self.options.seal_rows.max(1) as u64;
+        let fresh = self.fresh_rows();
+        if let Some((_, rows)) = self.failure
+            && fresh < rows + seal_rows
+        {
+            // What failed is not tried again at every turn.
+            return false;
+        }
+        let is_worn = |segment: &Arc<Segment>| dead_rows(segment, live) * 5 > segment.rows();
+        let (segments, blocks) = if fresh >= seal_rows {
+            let mut rows = fresh;
+            let mut first = self.segments.len();
+            // Sizes fall at least to a quarter from one to the next, but for what
+            // has died: there are few, and a row is linked anew seldom.
+            while let Some(last) = first.checked_sub(1).map(|at| &self.segments[at])
+                && last.rows() as u64 <= MERGED_BELOW * rows
+            {
+                rows += last.rows() as u64;
+                first -= 1;
+            }
+            (first..self.segments.len(), self.blocks.len())
+        } else if let Some(worn) = self.segments.iter().position(is_worn) {
+            (worn..worn + 1, 0)
+        } else {
+            return false;
+        };
+        let segments = &self.segments[segments];
+        let frozen = segments
+            .iter()
+            .map(|segment| Part::Frozen(Arc::clone(segment)));
+        let fresh = self.blocks[..blocks]
+            .iter()
+            .map(|block| Part::Fresh(Arc::clone(block)));
+        let parts: Vec<Part> = frozen.chain(fresh).collect();
+        let replaced = segments.iter().map(|segment| segment.number).collect();
+        let number = self.next;
+        self.next += 1;
+        self.sealing = blocks;
+        let (dir, live, builder) = (self.dir.clone(), live.clone(), self.options.builder);
+        let work = move |cancelled: &_| freeze(&dir, number, &parts, &live, builder, cancelled);
+        self.job = Some(Job::begin(
+            replaced,
+            number,
+            self.options.freezes_beside,
+            work,
+        ));
+        true
     }
 
     /// Writes what is not on the disk yet. `applied` is where the log stands
@@ -286,190 +457,86 @@ impl Vectors {
         applied: Applied,
         live: &RoaringTreemap,
     ) -> Result<(), IndexError> {
-        let rows: u64 = self.blocks.iter().map(|block| block.rows() as u64).sum();
-        if rows > 1000 && rows - live.len().min(rows) > rows / 5 {
-            self.rewrite(applied, live)?;
-        } else if applied != self.saved {
-            let unsaved = self.rows_after(self.saved_last);
-            self.append(applied, &unsaved)?;
-        }
-        match &self.graph {
-            Some(graph) if graph.points().abs_diff(self.saved_points) * 10 > graph.points() => {
-                graph.save(&graph_dir(&self.dir), self.dimensions)?;
-                self.saved_points = graph.points();
-                Ok(())
-            }
-            Some(_) => Ok(()),
-            None => {
-                self.saved_points = 0;
-                remove_dir(&graph_dir(&self.dir))
-            }
+        let named: Vec<Entry> = self
+            .segments
+            .iter()
+            .map(|segment| Entry::of(segment))
+            .collect();
+        if named != self.list.segments || self.is_worn(live) {
+            self.change_files(applied, named, live)
+        } else if applied != self.fresh.applied {
+            let unsaved = self.rows(|chunk| self.fresh.last.is_none_or(|last| chunk > last));
+            self.fresh.append(applied, &unsaved)
+        } else {
+            Ok(())
         }
     }
 
-    fn rows_after(&self, last: Option<ChunkNo>) -> Vec<(Arc<Block>, usize)> {
+    /// Whether a fifth of the fresh rows is dead.
+    fn is_worn(&self, live: &RoaringTreemap) -> bool {
+        let rows = self.fresh_rows();
+        let Some(first) = self.blocks.first().map(|block| block.number(0)) else {
+            return false;
+        };
+        let alive = live.range_cardinality(first.0..).min(rows);
+        self.sealing == 0 && rows > 1000 && (rows - alive) * 5 > rows
+    }
+
+    /// Writes fresh rows into a new file, and lets it and the segments that there
+    /// are take the place of those before in one moment.
+    fn change_files(
+        &mut self,
+        applied: Applied,
+        segments: Vec<Entry>,
+        live: &RoaringTreemap,
+    ) -> Result<(), IndexError> {
+        if self.sealing == 0 {
+            // What is dead goes, here and from memory.
+            let mut kept = Block::empty(self.dimensions);
+            for (block, row) in self.rows(|chunk| live.contains(chunk.0)) {
+                kept.push_row(&block, row);
+            }
+            self.blocks = if kept.rows() > 0 {
+                vec![Arc::new(kept)]
+            } else {
+                Vec::new()
+            };
+        }
+        let number = self.next;
+        self.next += 1;
+        let path = fresh_path(&self.dir, number);
+        let rows = self.rows(|_| true);
+        let fresh = FreshFile::create(&path, applied, &rows)?;
+        fault::point("vectors.rewritten");
+        let list = List {
+            next: self.next,
+            fresh: number,
+            segments,
+        };
+        list.write(&self.dir)?;
+        fault::point("vectors.listed");
+        self.list = list;
+        self.fresh = fresh;
+        // What is being written is not named yet.
+        let being_written = self
+            .job
+            .as_ref()
+            .map(|job| segment_path(&self.dir, job.number));
+        self.list.remove_others(&self.dir, being_written.as_deref())
+    }
+
+    fn rows(&self, is_wanted: impl Fn(ChunkNo) -> bool) -> Vec<Row> {
         let mut rows = Vec::new();
         for block in &self.blocks {
             for row in 0..block.rows() {
-                if last.is_none_or(|last| block.number(row) > last) {
+                if is_wanted(block.number(row)) {
                     rows.push((Arc::clone(block), row));
                 }
             }
         }
         rows
     }
-
-    fn append(&mut self, applied: Applied, rows: &[(Arc<Block>, usize)]) -> Result<(), IndexError> {
-        let end = write_frames(
-            &self.file,
-            self.salt,
-            self.file_end,
-            applied,
-            self.saved,
-            rows,
-        )?;
-        fault::point("vectors.written");
-        self.file.sync_data()?;
-        fault::point("vectors.synced");
-        self.file_end = end;
-        self.saved = applied;
-        if let Some((block, row)) = rows.last() {
-            self.saved_last = Some(block.number(*row));
-        }
-        Ok(())
-    }
-
-    /// Writes a new file without the dead rows, and forgets them.
-    fn rewrite(&mut self, applied: Applied, live: &RoaringTreemap) -> Result<(), IndexError> {
-        let path = file_path(&self.dir);
-        let temporary = path.with_extension("new");
-        let mut kept = Block::empty(self.dimensions);
-        for block in &self.blocks {
-            for row in 0..block.rows() {
-                let number = block.number(row);
-                if live.contains(number.0) {
-                    kept.push_row(block, row);
-                }
-            }
-        }
-        let kept = Arc::new(kept);
-        let rows: Vec<_> = (0..kept.rows())
-            .map(|row| (Arc::clone(&kept), row))
-            .collect();
-        let (file, salt) = new_file(&temporary)?;
-        let end = write_frames(
-            &file,
-            salt,
-            HEADER_BYTES,
-            applied,
-            Applied::default(),
-            &rows,
-        )?;
-        file.sync_data()?;
-        fault::point("vectors.rewritten");
-        disk::rename(&temporary, &path)?;
-        fault::point("vectors.renamed");
-        sync_dir(&self.dir)?;
-        // Opened anew, so that it knows its name.
-        self.file = DiskFile::open(&path)?;
-        self.salt = salt;
-        self.file_end = end;
-        self.saved = applied;
-        self.saved_last = kept.rows().checked_sub(1).map(|row| kept.number(row));
-        self.blocks = vec![kept];
-        // The saved graph may hold chunks beyond the last row: build it anew.
-        self.graph = None;
-        self.saved_points = 0;
-        remove_dir(&graph_dir(&self.dir))?;
-        self.publish(live);
-        Ok(())
-    }
 }
 
-fn file_path(dir: &Path) -> PathBuf {
-    dir.join("codes.vectors")
-}
-
-fn graph_dir(dir: &Path) -> PathBuf {
-    dir.join("graph")
-}
-
-fn new_file(path: &Path) -> Result<(DiskFile, Salt), IndexError> {
-    let file = DiskFile::create(path)?;
-    let salt = FORMAT.begin(&file)?;
-    file.sync_data()?;
-    path.parent().map_or(Ok(()), sync_dir)?;
-    Ok((file, salt))
-}
-
-/// Writes rows in frames; only the last one says `applied`, the others still
-/// `before`, so that a file cut between them is brought forward again.
-fn write_frames(
-    file: &DiskFile,
-    salt: Salt,
-    mut end: u64,
-    applied: Applied,
-    before: Applied,
-    rows: &[(Arc<Block>, usize)],
-) -> Result<u64, IndexError> {
-    let mut parts = rows.chunks(ROWS_PER_FRAME).peekable();
-    let mut part = parts.next().unwrap_or(&[]);
-    loop {
-        let is_last = parts.peek().is_none();
-        let stamp = if is_last { applied } else { before };
-        let frame = frames::encode(salt, &encode_frame(stamp, part));
-        file.write_all_at(&frame, end)?;
-        end += frame.len() as u64;
-        match parts.next() {
-            Some(next) => part = next,
-            None => return Ok(end),
-        }
-    }
-}
-
-fn encode_frame(applied: Applied, rows: &[(Arc<Block>, usize)]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    for number in [
-        applied.epoch.0,
-        applied.sequence.0,
-        applied.position.segment,
-        applied.position.offset,
-        rows.len() as u64,
-    ] {
-        payload.extend_from_slice(&number.to_le_bytes());
-    }
-    for (block, row) in rows {
-        payload.extend_from_slice(&block.number(*row).0.to_le_bytes());
-    }
-    for (block, row) in rows {
-        let codes = block.space().codes(*row);
-        payload.extend(codes.values().iter().map(|&code| code.cast_unsigned()));
-    }
-    payload
-}
-
-fn decode_frame(payload: &[u8], dimensions: usize) -> Option<(Applied, Vec<ChunkNo>, Vec<i8>)> {
-    let mut words = payload
-        .chunks_exact(8)
-        .map(|word| word.try_into().map_or(0, u64::from_le_bytes));
-    let applied = Applied {
-        epoch: Epoch(words.next()?),
-        sequence: Sequence(words.next()?),
-        position: Position {
-            segment: words.next()?,
-            offset: words.next()?,
-        },
-    };
-    let rows = usize::try_from(words.next()?).ok()?;
-    let codes_at = rows.checked_mul(8)?.checked_add(40)?;
-    let codes = payload.get(codes_at..)?;
-    if codes.len() != rows.checked_mul(dimensions)? {
-        return None;
-    }
-    let numbers = words.take(rows).map(ChunkNo).collect();
-    Some((
-        applied,
-        numbers,
-        codes.iter().map(|b| b.cast_signed()).collect(),
-    ))
-}
+/// A segment is merged with what comes after it until it is so many times larger.
+const MERGED_BELOW: u64 = 4;

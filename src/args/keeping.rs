@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use cento_index::{Projection, StoreOptions, Verify};
+use cento_index::{GraphBuilder, Projection, StoreOptions, VectorOptions, Verify};
 use cento_ingest::Chunking;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
@@ -89,6 +89,31 @@ pub(crate) struct EngineArgs {
         value_name = "COUNT"
     )]
     pub(crate) former_generations: u32,
+
+    /// So many vectors are compared one by one before a graph is built of them.
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_SEAL_ROWS", default_value_t = 4096, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seal_rows: u32,
+
+    /// Which program builds graphs of vectors.
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "CENTO_GRAPH_BUILDER",
+        default_value = "own",
+        value_name = "NAME"
+    )]
+    pub(crate) graph_builder: Builder,
+}
+
+/// A program that builds graphs of vectors.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Builder {
+    /// This project's own
+    Own,
+    /// The package hnsw_rs
+    #[value(name = "hnsw_rs")]
+    HnswRs,
 }
 
 impl EngineArgs {
@@ -103,6 +128,14 @@ impl EngineArgs {
             open_collections: self.open_collections as usize,
             verify,
             former_generations: self.former_generations as usize,
+            vectors: VectorOptions {
+                seal_rows: self.seal_rows as usize,
+                builder: match self.graph_builder {
+                    Builder::Own => GraphBuilder::Own,
+                    Builder::HnswRs => GraphBuilder::HnswRs,
+                },
+                ..VectorOptions::default()
+            },
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) fn command(data: &Path, death: Option<&Death>, log: Option<&Path>) ->
     }
     // Small segments, so that there are many.
     command.env("CENTO_TEST_SEGMENT_BYTES", "8000");
+    command.env("CENTO_SEAL_ROWS", "40");
     if let Some(Death::At(point, nth)) = death {
         command.env("CENTO_FAILPOINT", format!("{point}:{nth}"));
     }

@@ -15,6 +15,7 @@ use crate::log_record::Record;
 use crate::manifest::{GenerationEntry, Manifest};
 use crate::projections::{Projection, Projections, Recovery, Stored, generation_dir};
 use crate::settings::StoreOptions;
+use crate::vectors::Allowed;
 use crate::view::{View, ViewParts};
 use crate::{CollectionSettings, IndexError, fault};
 
@@ -210,7 +211,7 @@ impl OpenGeneration {
             documents: self.documents,
             text: self.projections.text.publish(applied)?,
             vectors: self.projections.vectors.publish(&self.live),
-            live: Arc::new(self.live.clone()),
+            live: Arc::new(Allowed::new(self.live.clone())),
             catalog: Arc::clone(&self.projections.catalog),
             segments: Arc::clone(segments),
         }));

@@ -17,13 +17,14 @@ pub struct ScrubReport {
     pub segments: u64,
     /// Their length, the open one's as far as it went.
     pub bytes: u64,
-    /// Files of the text projection that are not what was written: rebuild it.
+    /// Files of the text and the vectors that are not what was written: rebuild
+    /// them.
     pub damaged: Vec<PathBuf>,
 }
 
 impl Engine {
-    /// Reads every segment of the log and every file of the text
-    /// projection and compares them with their checksums. `rest` is called
+    /// Reads every segment of the log and every file of the text and the frozen
+    /// vectors and compares them with their checksums. `rest` is called
     /// after each record with its length in bytes: it may sleep, and ends the
     /// scrub by returning false.
     ///
@@ -61,6 +62,7 @@ impl Engine {
         // their place has just been written.
         let damaged = || self.view().text_view().damaged_files();
         report.damaged = damaged().or_else(|_| damaged())?;
+        report.damaged.extend(self.view().vectors().damaged_files());
         Ok(report)
     }
 }

@@ -2,14 +2,17 @@
 
 use cento_core::{ChunkNo, CosineScore};
 use rayon::prelude::*;
-use roaring::RoaringTreemap;
 
+use super::allowed::{Allowed, Rows};
 use super::rows::{Query, RowStore, Space};
+use super::segment::next_identity;
 
 /// A run of vectors in order of their chunks' numbers; never changed once a
 /// view holds it.
 #[derive(Debug, Clone)]
 pub(crate) struct Block {
+    /// Its number in this process.
+    identity: u64,
     numbers: Vec<ChunkNo>,
     rows: RowStore,
 }
@@ -21,29 +24,36 @@ impl Block {
     /// An empty block.
     pub(crate) fn empty(dimensions: usize) -> Self {
         Self {
+            identity: next_identity(),
             numbers: Vec::new(),
             rows: RowStore::new(dimensions),
         }
     }
 
     /// Appends vectors whose numbers are greater than all here.
-    pub(crate) fn push(&mut self, numbers: impl IntoIterator<Item = ChunkNo>, values: &[i8]) {
+    pub(crate) fn push(
+        &mut self,
+        numbers: impl IntoIterator<Item = ChunkNo>,
+        codes: &[i8],
+        originals: &[f32],
+    ) {
         self.numbers.extend(numbers);
-        self.rows.extend(values);
+        self.rows.extend(codes, originals);
         debug_assert_eq!(self.numbers.len(), self.space().len());
     }
 
     /// Appends a row of another block.
     pub(crate) fn push_row(&mut self, other: &Self, row: usize) {
         self.numbers.push(other.numbers[row]);
-        self.rows.append_row(&other.rows, row);
+        self.rows.append_row(other.space(), row);
     }
 
     /// This block with another behind it.
     pub(crate) fn joined(&self, later: &Self) -> Self {
         let mut joined = self.clone();
+        joined.identity = next_identity();
         joined.numbers.extend(&later.numbers);
-        joined.rows.append(&later.rows);
+        joined.rows.append(later.space());
         joined
     }
 
@@ -67,27 +77,31 @@ impl Block {
         self.numbers.binary_search(&number).ok()
     }
 
-    /// A row as a vector of unit length (all zeros if the codes are).
-    pub(crate) fn unit_vector(&self, row: usize) -> Vec<f32> {
-        let space = self.space();
-        let scale = space.inverse_lengths[row];
-        let codes = space.codes(row);
-        let unit = codes.values().iter().map(|&code| f32::from(code) * scale);
-        unit.collect()
+    /// Which of its rows a query may find.
+    pub(crate) fn allowed(&self, allowed: &Allowed) -> Rows {
+        let by_chunk = || self.numbers.iter().copied().zip(0..);
+        allowed.rows(self.identity, self.rows(), by_chunk)
     }
 
     /// Compares the query with every allowed row, and keeps the `depth` best
-    /// of each task: at least the `depth` best of the block.
+    /// of each task: at least the `depth` best of the block. Says how many rows
+    /// that was.
     pub(crate) fn scan(
         &self,
         query: &Query<'_>,
-        allowed: &RoaringTreemap,
+        rows: &Rows,
         depth: usize,
-    ) -> Vec<(ChunkNo, CosineScore)> {
+        hits: &mut Vec<(ChunkNo, CosineScore)>,
+    ) -> u64 {
         let scan = |task: usize| {
             let first = task * ROWS_PER_TASK;
             let last = (first + ROWS_PER_TASK).min(self.rows());
-            let allowed = (first..last).filter(|&row| allowed.contains(self.numbers[row].0));
+            let is_allowed = |row: &usize| match rows {
+                Rows::All => true,
+                Rows::None => false,
+                Rows::Some(mask) => mask.has(*row as u32),
+            };
+            let allowed = (first..last).filter(is_allowed);
             let mut hits: Vec<_> = (super::scan::nearest(self.space(), query, allowed, depth))
                 .into_iter()
                 .map(|(row, score)| (self.numbers[row], score))
@@ -96,9 +110,14 @@ impl Block {
             hits
         };
         match self.rows().div_ceil(ROWS_PER_TASK) {
-            0 => Vec::new(),
-            1 => scan(0),
-            tasks => (0..tasks).into_par_iter().flat_map_iter(scan).collect(),
+            0 => {}
+            1 => hits.extend(scan(0)),
+            tasks => hits.par_extend((0..tasks).into_par_iter().flat_map_iter(scan)),
+        }
+        match rows {
+            Rows::All => self.rows() as u64,
+            Rows::None => 0,
+            Rows::Some(mask) => mask.count() as u64,
         }
     }
 }

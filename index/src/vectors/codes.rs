@@ -23,11 +23,7 @@ impl Codes {
     pub(crate) fn quantise(dimensions: usize, vectors: &[impl AsRef<[f32]>]) -> Self {
         let mut values = Vec::with_capacity(vectors.len() * dimensions);
         for vector in vectors {
-            let vector = vector.as_ref();
-            let largest = vector.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-            let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-            #[expect(clippy::cast_possible_truncation, reason = "within ±127 by the scale")]
-            values.extend(vector.iter().map(|x| (x * scale).round() as i8));
+            quantise(vector.as_ref(), &mut values);
         }
         Self::new(dimensions, values)
     }
@@ -46,6 +42,14 @@ impl Codes {
     pub(crate) fn values(&self) -> &[i8] {
         &self.values
     }
+}
+
+/// Appends the codes of a vector.
+pub(crate) fn quantise(vector: &[f32], values: &mut Vec<i8>) {
+    let largest = vector.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let scale = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+    #[expect(clippy::cast_possible_truncation, reason = "within ±127 by the scale")]
+    values.extend(vector.iter().map(|x| (x * scale).round() as i8));
 }
 
 /// 1 ÷ the length of a row; 0 for a row of zeros, whose cosines are then 0.

@@ -65,6 +65,8 @@ pub(crate) struct Kernels {
     gather: unsafe fn(rows: Rows<'_>, query: &[i8], named: &[u32], sums: &mut [i32]),
     /// Row × query, with the row's offset taken away.
     dot_codes: unsafe fn(query: &[f32], row: &[u8]) -> f32,
+    /// Query × vector.
+    dot: unsafe fn(query: &[f32], vector: &[f32]) -> f32,
 }
 
 impl Kernels {
@@ -115,6 +117,21 @@ impl Kernels {
         // SAFETY: `available` hands out only what the processor has.
         unsafe { (self.dot_codes)(query, row) }
     }
+
+    /// The dot product of a query with a vector of as many dimensions.
+    pub(crate) fn dot(&self, query: &[f32], vector: &[f32]) -> f32 {
+        // SAFETY: `available` hands out only what the processor has.
+        unsafe { (self.dot)(query, vector) }
+    }
+}
+
+/// Asks for what is wanted soon; a hint, which reads nothing.
+#[inline(always)]
+pub(crate) fn prefetch<T>(wanted: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    x86::prefetch(wanted);
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = wanted;
 }
 
 /// Which kernels a test or a benchmark asks for.
@@ -180,6 +197,10 @@ mod tests {
                         .map(|kernels| kernels.dot_codes(&exact, rows.row(row)).to_bits());
                     assert_eq!(ours, theirs, "{name}, {dimensions}");
                 }
+                let other: Vec<f32> = exact.iter().rev().map(|x| x * 1.37 + 0.1).collect();
+                let [ours, theirs] = [kernels, &portable::KERNELS]
+                    .map(|kernels| kernels.dot(&exact, &other).to_bits());
+                assert_eq!(ours, theirs, "{name}, {dimensions}");
             }
         }
     }

@@ -19,11 +19,11 @@ pub(crate) fn nearest(
     allowed: impl Iterator<Item = usize>,
     depth: usize,
 ) -> Vec<(usize, CosineScore)> {
-    let mut candidates = Candidates::new(depth, query.slack);
+    let mut candidates = Candidates::new(depth, query.slack(space));
     let mut named = Vec::with_capacity(AT_ONCE);
     let mut sums = [0; AT_ONCE];
     let mut compare = |named: &mut Vec<u32>| {
-        let cosines = query.cosines(space, named, &mut sums);
+        let cosines = query.probe.cosines(space, named, &mut sums);
         for (&row, cosine) in named.iter().zip(cosines) {
             candidates.offer(row, cosine);
         }
@@ -100,40 +100,20 @@ mod tests {
     use super::*;
     use crate::vectors::Codes;
     use crate::vectors::rows::RowStore;
-
-    /// Vectors that crowd around a few directions, so that ranks are close.
-    fn crowd(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
-        let mut state = 1_u64;
-        let mut next = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(99);
-            (state >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
-        };
-        let centres: Vec<Vec<f32>> = (0..7)
-            .map(|_| (0..dimensions).map(|_| next()).collect())
-            .collect();
-        (0..count)
-            .map(|row| {
-                let near = centres[row % 7].iter().map(|x| x + 0.1 * next());
-                let vector: Vec<f32> = near.collect();
-                let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
-                vector.iter().map(|x| x / length).collect()
-            })
-            .collect()
-    }
+    use crate::vectors::samples::crowd;
 
     #[test]
     fn what_it_leaves_out_is_never_among_the_nearest() {
         let vectors = crowd(3000, 40);
         let mut store = RowStore::new(40);
         for vector in &vectors {
-            store.extend(Codes::quantise(40, &[vector]).values());
+            store.extend(Codes::quantise(40, &[vector]).values(), &[]);
         }
-        store.extend(&[0; 40]);
+        store.extend(&[0; 40], &[]);
         let space = store.space();
         for exact in vectors.iter().step_by(301) {
-            let query = Query::new(exact);
+            let mut room = Vec::new();
+            let query = Query::new(exact, &mut room);
             for depth in [0, 1, 10, 100, 5000] {
                 let allowed = || (0..space.len()).filter(|row| row % 3 != 1);
                 let best = |mut hits: Vec<(usize, CosineScore)>| {

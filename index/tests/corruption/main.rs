@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 
 use cento_core::{Comparison, FieldRef, Filter, Scalar};
 use cento_index::{
-    DerivedDocument, Engine, IndexError, PendingDocument, Store, StoreOptions, Verify, View,
+    DerivedDocument, Engine, IndexError, PendingDocument, Store, StoreOptions, VectorOptions,
+    Verify, View,
 };
 use corpus::*;
 use random::Random;
@@ -35,6 +36,11 @@ fn options(verify: Verify) -> StoreOptions {
     StoreOptions {
         segment_bytes: 6_000,
         verify,
+        vectors: VectorOptions {
+            seal_rows: 20,
+            freezes_beside: false,
+            ..VectorOptions::default()
+        },
         ..StoreOptions::default()
     }
 }

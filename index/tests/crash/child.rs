@@ -15,7 +15,7 @@ use cento_core::{CollectionName, GenerationNo, MetadataPatch};
 use cento_index::{
     CollectionSettings, Condition, DerivedDocument, Engine, GenerationState, IndexError,
     NewDocument, NewPatch, PatchOutcome, PendingDocument, Projection, PutOutcome, Store,
-    StoreOptions,
+    StoreOptions, VectorOptions,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -65,6 +65,11 @@ pub(crate) fn options() -> StoreOptions {
     StoreOptions {
         segment_bytes: 12_000,
         text_arena_bytes: 15 << 20,
+        vectors: VectorOptions {
+            seal_rows: 12,
+            freezes_beside: false,
+            ..VectorOptions::default()
+        },
         ..StoreOptions::default()
     }
 }

@@ -17,7 +17,6 @@ mod child;
 #[path = "../engine/corpus.rs"]
 #[allow(dead_code, reason = "other tests ask more questions")]
 mod corpus;
-mod graph;
 mod model;
 mod points;
 mod random;
@@ -84,7 +83,7 @@ fn chores_to(point: &str) -> &'static [Chore] {
         "generation.resumed" => &[Chore::Reindex, Chore::Rollback],
         "generation.given_up" => &[Chore::Abandon],
         "snapshot.doomed" => &[Chore::Snapshot, Chore::DropSnapshot],
-        "vectors.rewritten" | "vectors.renamed" => &[Chore::Checkpoint, Chore::Checkpoint],
+        "vectors.rewritten" | "vectors.listed" => &[Chore::Checkpoint, Chore::Checkpoint],
         _ => match point.split('.').next().unwrap_or_default() {
             "collection" => &[Chore::Snapshot, Chore::Twin],
             "log" if point.contains("first") => &[Chore::Twin],

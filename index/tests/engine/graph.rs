@@ -1,10 +1,11 @@
-//! Above 20,000 vectors a graph answers; what it says is measured against the
-//! exact scan.
+//! Frozen vectors are found by walking a graph; what that finds is measured
+//! against comparing all.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use cento_core::{ByteSpan, Chunk};
-use cento_index::{Engine, NewDocument, View};
+use cento_index::{Effort, Engine, NewDocument, Store, StoreOptions, VectorOptions, View};
 use serde_json::json;
 
 use crate::corpus::*;
@@ -78,43 +79,135 @@ fn assert_graph_answers(engine: &Engine) {
     assert!(recall >= 0.95, "recall@10 is {recall}");
 }
 
+/// The files of frozen segments.
+fn segments(dir: &Path) -> Vec<PathBuf> {
+    let vectors = crate::recovery::projections(dir).join("vectors");
+    let files = fs::read_dir(vectors)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let is_segment = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "segment");
+    files.filter(is_segment).collect()
+}
+
 #[test]
-fn a_graph_answers_survives_reopening_and_is_thrown_away_when_damaged() {
+fn a_graph_answers_survives_reopening_and_is_made_anew_when_damaged() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (_store, engine) = create(dir.path());
         put(&engine, vec![large("large", CHUNKS, 1)]);
-        engine.refresh().unwrap();
+        // Nobody waits for the graph: until it is there, all are compared.
+        let view = engine.refresh().unwrap();
+        assert!(view.dense(&embed("anything"), None, 10).unwrap().exact);
+        engine.settle().unwrap();
         assert_graph_answers(&engine);
-        engine.checkpoint().unwrap();
+        let shape = engine.view().vector_shape();
+        assert_eq!((shape.segments, shape.fresh), (1, 0));
+        // The view from before still answers, and alike.
+        let query = embed("query 3 of many");
+        let numbers = |view: &View| view.dense(&query, None, 3).unwrap().hits;
+        assert_eq!(numbers(&view), numbers(&engine.view()));
     }
-    let graph = crate::recovery::projections(dir.path()).join("vectors/graph");
-    assert!(graph.join("manifest.json").is_file());
+    assert_eq!(segments(dir.path()).len(), 1);
     {
         let (_store, engine) = reopen(dir.path());
+        assert!(engine.recovery().remade.is_empty());
         assert_graph_answers(&engine);
+        assert_eq!(
+            engine.scrub(|_| true).unwrap().damaged,
+            Vec::<PathBuf>::new()
+        );
+        assert_clean(&engine);
     }
-    let data = graph.join("graph.hnsw.data");
-    let mut bytes = fs::read(&data).unwrap();
+    // A flipped byte in the middle is for the scrub and the audit to find.
+    let data = &segments(dir.path())[0];
+    let good = fs::read(data).unwrap();
+    let mut bytes = good.clone();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(&data, bytes).unwrap();
-    let (_store, engine) = reopen(dir.path());
-    assert_graph_answers(&engine);
-    // A filter that lets few through is answered exactly; deleting most of the
-    // collection returns to the exact scan.
+    fs::write(data, &bytes).unwrap();
+    {
+        let (_store, engine) = reopen(dir.path());
+        let damaged = engine.scrub(|_| true).unwrap().damaged;
+        assert_eq!(damaged, std::slice::from_ref(data));
+        let report = engine.audit().unwrap();
+        assert!(report.differences.iter().any(|d| d.projection == "vectors"));
+    }
+    // One in the header, or a file cut short, at once: all is made anew.
+    for bad in [&bytes[..middle], &[&[good[0] ^ 1], &good[1..]].concat()[..]] {
+        fs::write(&segments(dir.path())[0], bad).unwrap();
+        let (_store, engine) = reopen(dir.path());
+        assert_eq!(engine.recovery().remade, ["vectors"]);
+        engine.settle().unwrap();
+        assert_graph_answers(&engine);
+        assert_clean(&engine);
+    }
+}
+
+#[test]
+fn filters_and_deletions_hold_for_frozen_vectors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_store, engine) = create(dir.path());
+    put(&engine, vec![large("large", CHUNKS, 1)]);
+    engine.settle().unwrap();
+    // A filter that lets few through is answered exactly.
     put(&engine, vec![large("small", 5, 2)]);
     let view = engine.refresh().unwrap();
     let few = view.allowed(&by_id("small")).unwrap();
     let hits = view.dense(&embed("anything"), Some(&few), 10).unwrap();
     assert!(hits.exact);
     assert_eq!(hits.hits.len(), 5);
+    // So is a query that asks for it, of all that there is.
+    let query = embed("query 3 of many");
+    let exact = view.dense_with(&query, None, 10, Effort::Exact).unwrap();
+    assert!(exact.exact && exact.searched.compared == CHUNKS as u64 + 5);
+    let numbers: Vec<_> = exact.hits.iter().map(|hit| hit.0).collect();
+    assert_eq!(numbers, exact_top(&view, &query, CHUNKS as u64 + 5));
+    let many = vec![query.clone(), embed("another")];
+    let together = view.dense_batch(&many, None, 10, Effort::Exact).unwrap();
+    assert_eq!(together[0].hits, exact.hits);
+    // What is deleted is not found, and its segment goes.
     engine.delete(&[id("large")]).unwrap();
     let view = engine.refresh().unwrap();
     let all = view.dense(&embed("anything"), None, 10).unwrap();
     assert!(all.exact);
     assert_eq!(all.hits.len(), 5);
-    engine.checkpoint().unwrap();
-    assert!(!graph.exists());
+    engine.settle().unwrap();
+    assert_eq!(segments(dir.path()), Vec::<PathBuf>::new());
+    assert_clean(&engine);
+}
+
+#[test]
+fn segments_are_merged_as_they_grow_and_writers_do_not_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        vectors: VectorOptions {
+            seal_rows: 500,
+            freezes_beside: false,
+            ..VectorOptions::default()
+        },
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(dir.path(), options).unwrap();
+    let engine = store.create(&name(), &settings()).unwrap();
+    let mut most = 0;
+    for part in 0..12 {
+        put(&engine, vec![large(&format!("part-{part}"), 600, part)]);
+        let shape = engine.refresh().unwrap().vector_shape();
+        assert_eq!(shape.frozen, 600 * (part + 1));
+        most = most.max(shape.segments);
+        engine.checkpoint().unwrap();
+        assert_eq!(segments(dir.path()).len() as u64, shape.segments);
+    }
+    assert!((1..=3).contains(&most), "{most} segments");
+    // A fifth of a segment is deleted: it is made anew without it.
+    for part in 0..4 {
+        engine.delete(&[id(&format!("part-{part}"))]).unwrap();
+    }
+    engine.settle().unwrap();
+    assert_eq!(engine.view().vector_shape().frozen, 600 * 8);
+    assert_clean(&engine);
+    drop((engine, store));
+    let (_store, engine) = reopen(dir.path());
+    assert!(engine.recovery().remade.is_empty());
     assert_clean(&engine);
 }

@@ -335,7 +335,7 @@ fn an_audit_notices_what_a_projection_has_lost() {
     fill(dir.path(), true);
     // A vectors file that claims to be at the log's end but lost its rows: its
     // last frame says so, and nothing else is left.
-    let path = projections(dir.path()).join("vectors/codes.vectors");
+    let path = projections(dir.path()).join("vectors/00000001.vectors");
     let bytes = fs::read(&path).unwrap();
     let payload_at = 24 + 8;
     let mut payload = bytes[payload_at..payload_at + 40].to_vec();

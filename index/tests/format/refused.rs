@@ -146,7 +146,7 @@ fn a_later_archive_is_refused_by_version_and_leaves_nothing() {
 
 #[test]
 fn a_projection_of_another_format_is_made_anew() {
-    let raise_vectors = |folder: &Path| raise_segment(&folder.join("vectors/codes.vectors"));
+    let raise_vectors = |folder: &Path| raise_segment(&folder.join("vectors/00000001.vectors"));
     let raise_text = |folder: &Path| {
         let path = folder.join("text/meta.json");
         let text = fs::read_to_string(&path).unwrap();

@@ -64,7 +64,7 @@ pub(crate) fn compare(view: &View, sight: &Sight, word: usize, n: i64) {
         };
         assert_eq!(found, *shown);
     }
-    compare_legs(view, &chunks, word);
+    compare_legs(view, sight, &chunks, word);
     compare_filters(view, sight, n);
 }
 
@@ -75,7 +75,7 @@ fn hits(view: &View, numbers: &[ChunkNo]) -> Vec<(Hit, String)> {
         .collect()
 }
 
-fn compare_legs(view: &View, chunks: &BTreeMap<Hit, &str>, word: usize) {
+fn compare_legs(view: &View, sight: &Sight, chunks: &BTreeMap<Hit, &str>, word: usize) {
     let word = VOCABULARY[word];
     let found = view.lexical(word, None, 1000).unwrap().hits;
     let numbers: Vec<_> = found.iter().map(|hit| hit.0).collect();
@@ -100,7 +100,8 @@ fn compare_legs(view: &View, chunks: &BTreeMap<Hit, &str>, word: usize) {
         set.into_iter()
             .eq(chunks.iter().map(|(hit, text)| (hit, *text)))
     );
-    let scores: Vec<f64> = found.iter().map(|(_, text)| cosine(&query, text)).collect();
+    let cosine = |text: &str| cosine(&query, text, sight.is_whole);
+    let scores: Vec<f64> = found.iter().map(|(_, text)| cosine(text)).collect();
     for (pair, hits) in scores.windows(2).zip(dense.hits.windows(2)) {
         assert!(pair[0] >= pair[1] - 1e-5, "{scores:?}");
         assert!(hits[0].1 > hits[1].1 || hits[0].0 < hits[1].0);

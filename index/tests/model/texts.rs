@@ -94,9 +94,14 @@ pub(crate) fn new_document(
     }
 }
 
-/// The cosine of a unit query with a text, as one byte a dimension keeps it.
-pub(crate) fn cosine(query: &[f32], text: &str) -> f64 {
+/// The cosine of a unit query with a text: with its vector as it was given, or
+/// as one byte a dimension keeps it.
+pub(crate) fn cosine(query: &[f32], text: &str, is_whole: bool) -> f64 {
     let vector = embed(text);
+    if is_whole {
+        let product = query.iter().zip(&vector).map(|(x, y)| f64::from(x * y));
+        return product.sum();
+    }
     let most = vector.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     let codes: Vec<f64> = (vector.iter())
         .map(|x| f64::from((x * (127.0 / most)).round()))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use cento_core::{CoreError, GenerationNo, MetadataPatch, Sequence};
 use cento_index::{
     Condition, DeleteOutcome, DerivedDocument, Engine, GenerationState, IndexError, NewPatch,
-    PatchOutcome, PendingDocument, PutOutcome, Store, StoreOptions, View,
+    PatchOutcome, PendingDocument, PutOutcome, Store, StoreOptions, VectorOptions, View,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -67,6 +67,11 @@ fn options() -> StoreOptions {
         segment_bytes: 1_000,
         text_arena_bytes: 15_000_000,
         former_generations: 1,
+        vectors: VectorOptions {
+            seal_rows: 5,
+            freezes_beside: false,
+            ..VectorOptions::default()
+        },
         ..StoreOptions::default()
     }
 }

@@ -7,7 +7,7 @@ use cento_core::{GenerationNo, MetadataPatch};
 use cento_index::fault::{Action, Cut, Journal, arm, disarm_all};
 use cento_index::{
     Condition, Engine, GenerationState, NewDocument, NewPatch, PatchOutcome, PendingDocument,
-    Store, StoreOptions,
+    Store, StoreOptions, VectorOptions,
 };
 use serde_json::{Value, json};
 
@@ -50,6 +50,11 @@ pub(crate) fn options() -> StoreOptions {
     StoreOptions {
         segment_bytes: 1_500,
         text_arena_bytes: 15_000_000,
+        vectors: VectorOptions {
+            seal_rows: 5,
+            freezes_beside: false,
+            ..VectorOptions::default()
+        },
         ..StoreOptions::default()
     }
 }

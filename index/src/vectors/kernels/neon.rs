@@ -11,6 +11,7 @@ static NEON: Kernels = Kernels {
     name: "neon",
     gather,
     dot_codes: portable::dot_codes,
+    dot: portable::dot,
 };
 
 /// Every 64-bit ARM has them, and the portable bodies are compiled for them.

@@ -9,6 +9,7 @@ pub(super) static KERNELS: Kernels = Kernels {
     name: "portable",
     gather,
     dot_codes,
+    dot,
 };
 
 fn gather(rows: Rows<'_>, query: &[i8], named: &[u32], sums: &mut [i32]) {
@@ -38,5 +39,22 @@ pub(super) fn dot_codes(query: &[f32], row: &[u8]) -> f32 {
     }
     let rest = queries.remainder().iter().zip(rows.remainder());
     let rest: f32 = rest.map(|(q, &r)| q * code(r)).sum();
+    sums.iter().sum::<f32>() + rest
+}
+
+/// The dot product of a query with a vector.
+#[inline(always)]
+pub(super) fn dot(query: &[f32], vector: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    let vector = &vector[..query.len()];
+    let mut queries = query.chunks_exact(LANES);
+    let mut vectors = vector.chunks_exact(LANES);
+    for (q, v) in (&mut queries).zip(&mut vectors) {
+        for lane in 0..LANES {
+            sums[lane] += q[lane] * v[lane];
+        }
+    }
+    let rest = queries.remainder().iter().zip(vectors.remainder());
+    let rest: f32 = rest.map(|(q, v)| q * v).sum();
     sums.iter().sum::<f32>() + rest
 }

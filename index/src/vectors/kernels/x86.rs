@@ -13,12 +13,14 @@ static AVX512: Kernels = Kernels {
     name: "avx512-vnni",
     gather: gather_avx512,
     dot_codes: dot_codes_avx512,
+    dot: dot_avx512,
 };
 
 static AVX2: Kernels = Kernels {
     name: "avx2",
     gather: gather_avx2,
     dot_codes: dot_codes_avx2,
+    dot: dot_avx2,
 };
 
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
@@ -36,10 +38,10 @@ pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
 /// memory, in rows that are compared meanwhile.
 const AHEAD: usize = 8;
 
-/// Asks for a row's lines; a hint, which reads nothing.
+/// Asks for the lines of the cache that begin with what is wanted.
 #[inline(always)]
-fn prefetch(row: &[u8]) {
-    for line in row.chunks_exact(LINE_BYTES) {
+pub(super) fn prefetch<T>(wanted: &[T]) {
+    for line in wanted.chunks(LINE_BYTES / size_of::<T>()) {
         // SAFETY: a prefetch touches no memory that the program could see, and
         // every x86-64 processor has it.
         unsafe { _mm_prefetch(line.as_ptr().cast(), _MM_HINT_T0) };
@@ -106,6 +108,11 @@ fn dot_codes_avx512(query: &[f32], row: &[u8]) -> f32 {
     portable::dot_codes(query, row)
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
+fn dot_avx512(query: &[f32], vector: &[f32]) -> f32 {
+    portable::dot(query, vector)
+}
+
 /// Bytes that AVX2 widens at once.
 const HALF_BYTES: usize = 16;
 
@@ -154,4 +161,9 @@ fn products(row: &[u8], query: &[i8]) -> __m256i {
 #[target_feature(enable = "avx2")]
 fn dot_codes_avx2(query: &[f32], row: &[u8]) -> f32 {
     portable::dot_codes(query, row)
+}
+
+#[target_feature(enable = "avx2")]
+fn dot_avx2(query: &[f32], vector: &[f32]) -> f32 {
+    portable::dot(query, vector)
 }

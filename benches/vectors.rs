@@ -1,0 +1,729 @@
+//! How fast, how exact and how large is this engine on a vector set?
+//!
+//! `cargo bench --bench vectors -- PART [SET] [--cache DIR] [--builder hnsw_rs]`,
+//! beside `benches/vectors/peers.py`, on the same sets and in the same way:
+//!
+//! - `search SET`: builds with all processors, asks the 1,000 queries on one
+//!   thread for each ef, five times over, and by target recall. Writes
+//!   `SET/results/cento.json`, which `peers.py report` shows beside the peers.
+//! - `filters SET`: the same under each filter of the set, by target recall.
+//! - `raw SET`: hnsw_rs by itself, as `SET/results/hnsw_rs.json`.
+//! - `churn SET`: 5 of 100 vectors replaced a round, 40 rounds: recall, space,
+//!   and how long queries took meanwhile.
+//! - `growth`: the first 10,000, 100,000 and 1,000,000 sentences that the bundled
+//!   model has embedded: speed, building, bytes, opening.
+//!
+//! The engine is asked through its public interface, with a document for each
+//! vector. DIR is where `data.py` keeps its sets (`target/vectors`).
+
+#![allow(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it prints its figures"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cento_core::{
+    ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, FieldTypes,
+    Filter, Metadata, TextKind,
+};
+use cento_embed::{Bundled, Embedder};
+use cento_index::{
+    CollectionSettings, Condition, Effort, Engine, GraphBuilder, NewDocument, Precision, Store,
+    StoreOptions, VectorOptions, View,
+};
+use hnsw_rs::prelude::{DistDot, Hnsw};
+use serde_json::{Value, json};
+
+const K: usize = 10;
+const EFS: [usize; 14] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 128, 200, 400];
+const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
+const REPETITIONS: usize = 5;
+const ROUNDS: usize = 40;
+
+fn main() {
+    let mut words = Vec::new();
+    let (mut cache, mut builder) = (PathBuf::from("target/vectors"), GraphBuilder::Own);
+    let mut most = 1_000_000;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--cache" => cache = arguments.next().unwrap().into(),
+            "--builder" => {
+                builder = match arguments.next().as_deref() {
+                    Some("hnsw_rs") => GraphBuilder::HnswRs,
+                    Some("own") => GraphBuilder::Own,
+                    other => panic!("--builder own or hnsw_rs, not {other:?}"),
+                }
+            }
+            "--most" => most = arguments.next().unwrap().parse().unwrap(),
+            "--bench" => {}
+            word => words.push(word.to_owned()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["search", set] => search(&Set::read(&cache, set), builder),
+        ["filters", set] => filters(&Set::read(&cache, set)),
+        ["raw", set] => raw(&Set::read(&cache, set)),
+        ["churn", set] => churn(&Set::read(&cache, set)),
+        ["growth"] => growth(most),
+        _ => eprintln!("say what to measure: search SET, filters SET, raw SET, churn SET, growth"),
+    }
+}
+
+/// A set that data.py has made.
+struct Set {
+    folder: PathBuf,
+    about: Value,
+    dimensions: usize,
+    base: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+    truth: Vec<Vec<u32>>,
+}
+
+impl Set {
+    fn read(cache: &Path, name: &str) -> Self {
+        let folder = cache.join(name);
+        let about = fs::read(folder.join("about.json")).unwrap_or_else(|_| {
+            panic!("no set {}: see benches/vectors/README.md", folder.display())
+        });
+        let about: Value = serde_json::from_slice(&about).unwrap();
+        let dimensions = about["dimensions"].as_u64().unwrap() as usize;
+        let rows = |name: &str| -> Vec<Vec<f32>> {
+            let bytes = fs::read(folder.join(name)).unwrap();
+            let (words, _) = bytes.as_chunks::<4>();
+            let floats: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+            floats.chunks(dimensions).map(<[f32]>::to_vec).collect()
+        };
+        let queries = rows("query.f32");
+        Self {
+            base: rows("base.f32"),
+            truth: truth(&folder.join("truth.u32"), queries.len()),
+            queries,
+            dimensions,
+            about,
+            folder,
+        }
+    }
+
+    fn settings(&self) -> CollectionSettings {
+        settings(self.dimensions, Precision::F32)
+    }
+
+    /// The filters of the set: names, and which rows each lets through.
+    fn filters(&self) -> Vec<(String, Vec<u8>)> {
+        let mut names: Vec<String> = fs::read_dir(self.folder.join("filters"))
+            .unwrap_or_else(|_| panic!("no filters: see benches/vectors/README.md"))
+            .filter_map(|entry| {
+                let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+                Some(name.strip_suffix(".bits")?.to_owned())
+            })
+            .collect();
+        names.sort();
+        let bits = |name: &String| fs::read(self.folder.join(format!("filters/{name}.bits")));
+        names
+            .into_iter()
+            .map(|name| (name.clone(), bits(&name).unwrap()))
+            .collect()
+    }
+
+    fn write(&self, peer: &str, filter: Option<&str>, mut told: Value) {
+        let whole = told.as_object_mut().unwrap();
+        whole.insert("peer".to_owned(), json!(peer));
+        whole.insert(
+            "base_sha256".to_owned(),
+            self.about["files"]["base.f32"]["sha256"].clone(),
+        );
+        if let Some(filter) = filter {
+            whole.insert("filter".to_owned(), json!(filter));
+        }
+        let name = filter.map_or_else(|| peer.to_owned(), |filter| format!("{peer}--{filter}"));
+        let path = self.folder.join("results").join(format!("{name}.json"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, serde_json::to_vec_pretty(&told).unwrap()).unwrap();
+    }
+}
+
+fn truth(path: &Path, queries: usize) -> Vec<Vec<u32>> {
+    let bytes = fs::read(path).unwrap();
+    let (words, _) = bytes.as_chunks::<4>();
+    let rows: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
+    rows.chunks((rows.len() / queries).max(1))
+        .map(<[u32]>::to_vec)
+        .collect()
+}
+
+fn settings(dimensions: usize, precision: Precision) -> CollectionSettings {
+    CollectionSettings {
+        model: "given".to_owned(),
+        embedder: "given".to_owned(),
+        dimensions,
+        precision,
+        chunking: "given".to_owned(),
+        fields: FieldTypes::default(),
+    }
+}
+
+/// Nothing is frozen before all are there, so that one graph is built.
+fn options(builder: GraphBuilder) -> StoreOptions {
+    StoreOptions {
+        vectors: VectorOptions {
+            builder,
+            ..VectorOptions::default()
+        },
+        ..StoreOptions::default()
+    }
+}
+
+fn name() -> CollectionName {
+    CollectionName::new("bench").unwrap()
+}
+
+fn document(row: usize, text: String, vector: Vec<f32>, metadata: &Value) -> NewDocument {
+    let end = text.len() as u64;
+    NewDocument {
+        document: Document {
+            id: DocumentId::new(format!("row/{row}")).unwrap(),
+            title: String::new(),
+            source: None,
+            metadata: Metadata::from_json(metadata.as_object().unwrap()).unwrap(),
+            content_hash: ContentHash::of([text.as_bytes()]),
+            kind: TextKind::Prose,
+            text,
+        },
+        chunks: vec![Chunk {
+            span: ByteSpan { start: 0, end },
+            heading_path: vec![],
+            line: 1,
+        }],
+        vectors: vec![vector],
+        condition: Condition::Always,
+    }
+}
+
+/// Puts a set's vectors, each as a document; chunks get the numbers of rows.
+fn fill(engine: &Engine, set: &Set, filters: &[(String, Vec<u8>)]) {
+    let rows: Vec<usize> = (0..set.base.len()).collect();
+    for part in rows.chunks(2000) {
+        let new = part.iter().map(|&row| {
+            let passes = |bits: &[u8]| bits[row / 8] >> (row % 8) & 1 == 1;
+            let fields = filters
+                .iter()
+                .map(|(name, bits)| (field(name), json!(passes(bits))));
+            document(
+                row,
+                format!("w{row}"),
+                set.base[row].clone(),
+                &&Value::Object(fields.collect()),
+            )
+        });
+        engine
+            .put(engine.view().generation(), new.collect())
+            .unwrap();
+    }
+}
+
+fn field(filter: &str) -> String {
+    filter.replace(['-', '.'], "_")
+}
+
+/// Builds the engine's segment of a set, all at once; says how long that took.
+fn build(dir: &Path, set: &Set, filters: &[(String, Vec<u8>)], builder: GraphBuilder) -> f64 {
+    let store = Store::open_with(dir, options(builder)).unwrap();
+    let engine = store.create(&name(), &set.settings()).unwrap();
+    fill(&engine, set, filters);
+    // Words and metadata first: they are no part of it.
+    let begun = Instant::now();
+    engine.refresh().unwrap();
+    let shown = begun.elapsed();
+    engine.settle().unwrap();
+    let seconds = begun.elapsed() - shown;
+    assert_eq!(engine.view().vector_shape().segments, 1);
+    seconds.as_secs_f64()
+}
+
+fn search(set: &Set, builder: GraphBuilder) {
+    let dir = tempfile::tempdir_in(&set.folder).unwrap();
+    let load = load_average();
+    let build_seconds = build(dir.path(), set, &[], builder);
+    println!("built in {build_seconds:.1} s");
+    let before = resident_bytes();
+    let begun = Instant::now();
+    let store = Store::open_with(dir.path(), options(builder)).unwrap();
+    let engine = store.collection(&name()).unwrap();
+    let opened = begun.elapsed();
+    let view = engine.view();
+    view.dense(&set.queries[0], None, K).unwrap();
+    let first = begun.elapsed();
+    let efforts: Vec<Effort> = (EFS.map(Effort::Ef).into_iter())
+        .chain(TARGETS.map(Effort::Recall))
+        .collect();
+    let points = points(&view, &set.queries, &set.truth, None, &efforts);
+    let resident = resident_bytes() - before;
+    let shape = view.vector_shape();
+    println!(
+        "opened in {:.1} ms, first answer after {:.1} ms; {:.0} bytes a vector on disk, {:.0} resident",
+        opened.as_secs_f64() * 1e3,
+        first.as_secs_f64() * 1e3,
+        shape.bytes as f64 / set.base.len() as f64,
+        resident as f64 / set.base.len() as f64
+    );
+    for point in &points {
+        println!("{}", told(point));
+    }
+    let by_ef = points.iter().filter(|point| point["ef"].is_u64());
+    let by_ef: Vec<&Value> = by_ef.collect();
+    let by_target = points.iter().filter(|point| point["target"].is_number());
+    let by_target: Vec<&Value> = by_target.collect();
+    let peer = if builder == GraphBuilder::Own {
+        "cento"
+    } else {
+        "cento-hnsw_rs"
+    };
+    set.write(
+        peer,
+        None,
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "build_seconds": build_seconds,
+            "index_bytes": shape.bytes,
+            "resident_bytes": resident,
+            "search_threads": 1,
+            "load_average": [load, load_average()],
+            "points": by_ef,
+            "by_target": by_target,
+        }),
+    );
+}
+
+fn filters(set: &Set) {
+    let filters = set.filters();
+    let dir = tempfile::tempdir_in(&set.folder).unwrap();
+    let build_seconds = build(dir.path(), set, &filters, GraphBuilder::Own);
+    let store = Store::open_with(dir.path(), options(GraphBuilder::Own)).unwrap();
+    let engine = store.collection(&name()).unwrap();
+    let view = engine.view();
+    for (filter, bits) in &filters {
+        let rows: u32 = bits.iter().map(|byte| byte.count_ones()).sum();
+        let truth = truth(
+            &set.folder.join(format!("filters/{filter}.truth.u32")),
+            set.queries.len(),
+        );
+        let wanted = json!({"type": "eq", "key": field(filter), "value": true});
+        let wanted = Filter::from_json(&wanted).unwrap();
+        let efforts = TARGETS.map(Effort::Recall);
+        let points = points(&view, &set.queries, &truth, Some(&wanted), &efforts);
+        println!("{filter}: {rows} rows");
+        for point in &points {
+            println!("{}", told(point));
+        }
+        set.write(
+            "cento",
+            Some(filter),
+            json!({
+                "version": env!("CARGO_PKG_VERSION"),
+                "build_seconds": build_seconds,
+                "index_bytes": view.vector_shape().bytes,
+                "resident_bytes": resident_bytes(),
+                "filter_rows": rows,
+                "load_average": [load_average(), load_average()],
+                "points": points,
+            }),
+        );
+    }
+}
+
+/// Recall and speed on one thread for each effort.
+fn points(
+    view: &View,
+    queries: &[Vec<f32>],
+    truth: &[Vec<u32>],
+    filter: Option<&Filter>,
+    efforts: &[Effort],
+) -> Vec<Value> {
+    let allowed = filter.map(|filter| view.allowed(filter).unwrap());
+    let allowed = allowed.as_ref();
+    let ask = |query: &Vec<f32>, effort| view.dense_with(query, allowed, K, effort).unwrap();
+    let mut points: Vec<Value> = efforts
+        .iter()
+        .map(|&effort| {
+            let (mut found, mut wanted, mut compared) = (0, 0, 0);
+            let mut ways = [0_u64; 3];
+            for (query, truth) in queries.iter().zip(truth) {
+                let answer = ask(query, effort);
+                let truth = &truth[..K.min(truth.len())];
+                let is_true = |hit: &(ChunkNo, _)| truth.contains(&(hit.0.0 as u32));
+                found += answer.hits.iter().filter(|hit| is_true(hit)).count();
+                wanted += truth.iter().filter(|row| **row != u32::MAX).count();
+                compared += answer.searched.compared;
+                let way = answer.searched;
+                for (sum, count) in ways
+                    .iter_mut()
+                    .zip([way.scanned, way.walked, way.walked_among])
+                {
+                    *sum += u64::from(count);
+                }
+            }
+            let (ef, target) = match effort {
+                Effort::Ef(ef) => (json!(ef), Value::Null),
+                Effort::Recall(recall) => (json!(format!("recall {recall}")), json!(recall)),
+                Effort::Exact => (json!("exact"), Value::Null),
+            };
+            json!({
+                "ef": ef,
+                "target": target,
+                "recall_at_10": found as f64 / f64::from(wanted.max(1) as u32),
+                "compared": compared as f64 / queries.len() as f64,
+                "scanned": ways[0], "walked": ways[1], "walked_among": ways[2],
+            })
+        })
+        .collect();
+    let mut speeds = vec![Vec::new(); efforts.len()];
+    // Round after round over all, so that a slow while falls on all alike.
+    for _ in 0..REPETITIONS {
+        for (speeds, &effort) in speeds.iter_mut().zip(efforts) {
+            let begun = Instant::now();
+            for query in queries {
+                std::hint::black_box(ask(query, effort));
+            }
+            speeds.push(queries.len() as f64 / begun.elapsed().as_secs_f64());
+        }
+    }
+    for (point, mut speeds) in points.iter_mut().zip(speeds) {
+        speeds.sort_by(f64::total_cmp);
+        let point = point.as_object_mut().unwrap();
+        point.insert("qps_median".to_owned(), json!(speeds[REPETITIONS / 2]));
+        point.insert("qps_min".to_owned(), json!(speeds[0]));
+        point.insert("qps_max".to_owned(), json!(speeds[REPETITIONS - 1]));
+    }
+    points
+}
+
+fn told(point: &Value) -> String {
+    let number = |name: &str| point[name].as_f64().unwrap_or(0.0);
+    format!(
+        "  {:>16}: recall {:.4}, {:.0} queries/s ({:.0} to {:.0}), {:.0} compared; {} scans, {} walks, {} among some",
+        point["ef"].to_string(),
+        number("recall_at_10"),
+        number("qps_median"),
+        number("qps_min"),
+        number("qps_max"),
+        number("compared"),
+        point["scanned"],
+        point["walked"],
+        point["walked_among"]
+    )
+}
+
+/// hnsw_rs by itself, with the parameters of the peers.
+fn raw(set: &Set) {
+    const M: usize = 16;
+    const EF_CONSTRUCTION: usize = 200;
+    let load = load_average();
+    let before = resident_bytes();
+    let begun = Instant::now();
+    let hnsw = Hnsw::<f32, DistDot>::new(M, set.base.len(), 16, EF_CONSTRUCTION, DistDot);
+    let data: Vec<(&Vec<f32>, usize)> = set.base.iter().zip(0..).collect();
+    hnsw.parallel_insert(&data);
+    let build_seconds = begun.elapsed().as_secs_f64();
+    println!("hnsw_rs: built in {build_seconds:.1} s");
+    let mut points = Vec::new();
+    for ef in EFS {
+        let mut speeds = Vec::new();
+        let mut found = 0;
+        for _ in 0..REPETITIONS {
+            found = 0;
+            let begun = Instant::now();
+            for (query, truth) in set.queries.iter().zip(&set.truth) {
+                let hits = hnsw.search(query, K, ef);
+                found += hits
+                    .iter()
+                    .filter(|hit| truth[..K].contains(&(hit.d_id as u32)))
+                    .count();
+            }
+            speeds.push(set.queries.len() as f64 / begun.elapsed().as_secs_f64());
+        }
+        speeds.sort_by(f64::total_cmp);
+        let recall = found as f64 / (K * set.queries.len()) as f64;
+        println!(
+            "  ef {ef:3}: recall {recall:.4}, {:.0} queries/s",
+            speeds[REPETITIONS / 2]
+        );
+        points.push(json!({
+            "ef": ef, "recall_at_10": recall, "qps_median": speeds[REPETITIONS / 2],
+            "qps_min": speeds[0], "qps_max": speeds[REPETITIONS - 1],
+        }));
+    }
+    set.write(
+        "hnsw_rs",
+        None,
+        json!({
+            "version": "0.3", "build_seconds": build_seconds,
+            "index_bytes": 0, "resident_bytes": resident_bytes() - before,
+            "load_average": [load, load_average()], "points": points,
+        }),
+    );
+}
+
+fn churn(set: &Set) {
+    let dir = tempfile::tempdir_in(&set.folder).unwrap();
+    build(dir.path(), set, &[], GraphBuilder::Own);
+    let store = Store::open(dir.path()).unwrap();
+    let engine = store.collection(&name()).unwrap();
+    let fresh_bytes = vector_bytes(dir.path());
+    let rows = set.base.len();
+    let mut state = 7_u64;
+    let (mut worst, mut most) = (1.0_f64, 0_u64);
+    let stop = AtomicBool::new(false);
+    let mut times: Vec<Duration> = std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let mut times = Vec::new();
+            for query in set.queries.iter().cycle() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let begun = Instant::now();
+                std::hint::black_box(engine.view().dense(query, None, K).unwrap());
+                times.push(begun.elapsed());
+                std::thread::sleep(Duration::from_micros(500));
+            }
+            times
+        });
+        for round in 1..=ROUNDS {
+            let new: Vec<NewDocument> = (0..rows / 20)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    let row = (state >> 33) as usize % rows;
+                    let text = format!("w{row} r{round}");
+                    document(row, text, set.base[row].clone(), &json!({}))
+                })
+                .collect();
+            let begun = Instant::now();
+            engine.put(engine.view().generation(), new).unwrap();
+            let put = begun.elapsed();
+            let view = engine.refresh().unwrap();
+            let seen = begun.elapsed();
+            engine.checkpoint().unwrap();
+            let recall = recall_now(&view, set);
+            worst = worst.min(recall);
+            let bytes = vector_bytes(dir.path());
+            most = most.max(bytes);
+            let shape = view.vector_shape();
+            println!(
+                "round {round:2}: put {:.2} s, seen after {:.2} s; recall {recall:.4}; {} segments, {} frozen, {} fresh; {:.2} of a fresh build's bytes",
+                put.as_secs_f64(),
+                seen.as_secs_f64(),
+                shape.segments,
+                shape.frozen,
+                shape.fresh,
+                bytes as f64 / fresh_bytes as f64
+            );
+        }
+        stop.store(true, Ordering::Relaxed);
+        asker.join().unwrap()
+    });
+    engine.settle().unwrap();
+    let settled = vector_bytes(dir.path());
+    times.sort();
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!(
+        "worst recall {worst:.4}; at most {:.2} of a fresh build's bytes, {:.2} at the end; {} queries meanwhile: median {:.3} ms, p99 {:.3} ms, slowest {:.1} ms",
+        most as f64 / fresh_bytes as f64,
+        settled as f64 / fresh_bytes as f64,
+        times.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+}
+
+/// The share of the ten nearest that is found now, of those that stand.
+fn recall_now(view: &View, set: &Set) -> f64 {
+    let queries: Vec<_> = set.queries.iter().step_by(5).cloned().collect();
+    let ask = |effort| view.dense_batch(&queries, None, K, effort).unwrap();
+    let (exact, found) = (ask(Effort::Exact), ask(Effort::default()));
+    let pairs = exact.iter().zip(&found);
+    let hits = pairs.map(|(exact, found)| {
+        let is_found = |hit: &&(ChunkNo, _)| found.hits.iter().any(|other| other.0 == hit.0);
+        exact.hits.iter().filter(is_found).count()
+    });
+    hits.sum::<usize>() as f64 / (K * queries.len()) as f64
+}
+
+fn growth(most: usize) {
+    let embedder = Bundled::new().unwrap();
+    let dimensions = embedder.contract().dimensions;
+    let queries: Vec<Vec<f32>> = (0..1000)
+        .map(|i| embedder.embed_query(&sentence(i * 997 + 13)).unwrap())
+        .collect();
+    let mut measured: Vec<(f64, [f64; 4])> = Vec::new();
+    for rows in [10_000, 100_000, 1_000_000] {
+        if rows > most {
+            break;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let build_seconds = {
+            let store = Store::open(dir.path()).unwrap();
+            let settings = settings(dimensions, Precision::I8);
+            let engine = store.create(&name(), &settings).unwrap();
+            let all: Vec<usize> = (0..rows).collect();
+            for part in all.chunks(2000) {
+                let texts: Vec<String> = part.iter().map(|&row| sentence(row)).collect();
+                let vectors = embedder.embed_documents(&texts).unwrap();
+                let new = part
+                    .iter()
+                    .zip(texts.iter().zip(vectors))
+                    .map(|(&row, (text, vector))| document(row, text.clone(), vector, &json!({})));
+                engine
+                    .put(engine.view().generation(), new.collect())
+                    .unwrap();
+            }
+            let begun = Instant::now();
+            engine.refresh().unwrap();
+            let shown = begun.elapsed();
+            engine.settle().unwrap();
+            (begun.elapsed() - shown).as_secs_f64()
+        };
+        let before = resident_bytes();
+        let begun = Instant::now();
+        let store = Store::open(dir.path()).unwrap();
+        let engine: Arc<Engine> = store.collection(&name()).unwrap();
+        let view = engine.view();
+        let opened = begun.elapsed();
+        view.dense(&queries[0], None, K).unwrap();
+        let first = begun.elapsed();
+        let exact = view.dense_batch(&queries, None, K, Effort::Exact).unwrap();
+        let truth: Vec<Vec<u32>> = exact
+            .iter()
+            .map(|answer| answer.hits.iter().map(|hit| hit.0.0 as u32).collect())
+            .collect();
+        let points = points(&view, &queries, &truth, None, &TARGETS.map(Effort::Recall));
+        let speed = points[3]["qps_median"].as_f64().unwrap();
+        let shape = view.vector_shape();
+        let bytes = shape.bytes as f64;
+        println!(
+            "{rows} rows: built in {build_seconds:.1} s; opened in {:.1} ms, first answer after {:.1} ms; {:.0} bytes a vector on disk, {:.0} resident; {} segments",
+            opened.as_secs_f64() * 1e3,
+            first.as_secs_f64() * 1e3,
+            bytes / rows as f64,
+            (resident_bytes() - before) as f64 / rows as f64,
+            shape.segments
+        );
+        for point in &points {
+            println!("{}", told(point));
+        }
+        measured.push((
+            rows as f64,
+            [speed, build_seconds, bytes, first.as_secs_f64()],
+        ));
+    }
+    for pair in measured.windows(2) {
+        let exponent = |at: usize| {
+            let (from, to) = (&pair[0], &pair[1]);
+            (to.1[at] / from.1[at]).ln() / (to.0 / from.0).ln()
+        };
+        println!(
+            "from {} to {} rows, exponents: queries/s {:.2}, building {:.2}, bytes {:.2}, first answer {:.2}",
+            pair[0].0,
+            pair[1].0,
+            exponent(0),
+            exponent(1),
+            exponent(2),
+            exponent(3)
+        );
+    }
+}
+
+/// A sentence of its own for every number, of words that many share.
+fn sentence(number: usize) -> String {
+    const THINGS: [&str; 16] = [
+        "pump", "valve", "hose", "engine", "filter", "gauge", "bearing", "rotor", "sensor",
+        "relay", "cable", "battery", "motor", "gear", "belt", "nozzle",
+    ];
+    const DOINGS: [&str; 12] = [
+        "leaks",
+        "overheats",
+        "stops",
+        "vibrates",
+        "was replaced",
+        "needs oil",
+        "is inspected",
+        "failed",
+        "was cleaned",
+        "runs dry",
+        "makes noise",
+        "is out of stock",
+    ];
+    const PLACES: [&str; 14] = [
+        "in the harbour",
+        "on the roof",
+        "at the mill",
+        "in hall two",
+        "near the furnace",
+        "under the bridge",
+        "in the cellar",
+        "at gate seven",
+        "in the tunnel",
+        "on deck",
+        "in Oslo",
+        "in the laboratory",
+        "behind the wall",
+        "at the quarry",
+    ];
+    // A step that has no factor in common with the lengths mixes them.
+    let mix = number.wrapping_mul(2_654_435_761);
+    let word = |list: &[&'static str], shift: u32| list[(mix >> shift) % list.len()];
+    format!(
+        "The {} {} {} after {} hours, while the {} of unit {number} {} {}.",
+        word(&THINGS, 3),
+        word(&DOINGS, 7),
+        word(&PLACES, 11),
+        (mix >> 5) % 5000,
+        word(&THINGS, 17),
+        word(&DOINGS, 21),
+        word(&PLACES, 25)
+    )
+}
+
+fn vector_bytes(dir: &Path) -> u64 {
+    let generations = dir.join("collections/bench/generations");
+    let of = |folder: PathBuf| -> u64 {
+        let files = fs::read_dir(folder.join("vectors")).unwrap();
+        // A file may go while they are counted.
+        files
+            .filter_map(|file| Some(file.unwrap().metadata().ok()?.len()))
+            .sum()
+    };
+    fs::read_dir(generations)
+        .unwrap()
+        .map(|entry| of(entry.unwrap().path()))
+        .sum()
+}
+
+/// Pages of this process that are in memory, mapped files' included.
+fn resident_bytes() -> u64 {
+    const PAGE: u64 = 4096;
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * PAGE
+}
+
+fn load_average() -> f64 {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0)
+}
