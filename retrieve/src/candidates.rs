@@ -246,6 +246,7 @@ mod tests {
                 (ChunkNo(5), CosineScore(0.2)),
             ],
             exact: true,
+            searched: cento_index::Searched::default(),
         };
         Union::of(&lexical, Some(&dense))
     }
