@@ -1,6 +1,7 @@
 //! How fast, how exact and how large is this engine on a vector set?
 //!
-//! `cargo bench --bench vectors -- PART [SET] [--cache DIR] [--builder hnsw_rs]`,
+//! `cargo bench --bench vectors -- PART [SET] [--cache DIR] [--builder hnsw_rs]
+//! [--mapped]`,
 //! beside `benches/vectors/peers.py`, on the same sets and in the same way:
 //!
 //! - `search SET`: builds with all processors, asks the 1,000 queries on one
@@ -35,8 +36,8 @@ use cento_core::{
 };
 use cento_embed::{Bundled, Embedder};
 use cento_index::{
-    CollectionSettings, Condition, Effort, Engine, GraphBuilder, NewDocument, Precision, Store,
-    StoreOptions, VectorOptions, View,
+    CollectionSettings, Condition, Effort, Engine, GraphBuilder, NewDocument, Precision, Residence,
+    Store, StoreOptions, VectorOptions, View,
 };
 use hnsw_rs::prelude::{DistDot, Hnsw};
 use serde_json::{Value, json};
@@ -50,6 +51,7 @@ const ROUNDS: usize = 40;
 fn main() {
     let mut words = Vec::new();
     let (mut cache, mut builder) = (PathBuf::from("target/vectors"), GraphBuilder::Own);
+    let mut residence = Residence::Memory;
     let mut most = 1_000_000;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -62,6 +64,7 @@ fn main() {
                     other => panic!("--builder own or hnsw_rs, not {other:?}"),
                 }
             }
+            "--mapped" => residence = Residence::Mapped,
             "--most" => most = arguments.next().unwrap().parse().unwrap(),
             "--bench" => {}
             word => words.push(word.to_owned()),
@@ -69,7 +72,7 @@ fn main() {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["search", set] => search(&Set::read(&cache, set), builder),
+        ["search", set] => search(&Set::read(&cache, set), builder, residence),
         ["filters", set] => filters(&Set::read(&cache, set)),
         ["raw", set] => raw(&Set::read(&cache, set)),
         ["churn", set] => churn(&Set::read(&cache, set)),
@@ -249,14 +252,16 @@ fn build(dir: &Path, set: &Set, filters: &[(String, Vec<u8>)], builder: GraphBui
     seconds.as_secs_f64()
 }
 
-fn search(set: &Set, builder: GraphBuilder) {
+fn search(set: &Set, builder: GraphBuilder, residence: Residence) {
     let dir = tempfile::tempdir_in(&set.folder).unwrap();
     let load = load_average();
     let build_seconds = build(dir.path(), set, &[], builder);
     println!("built in {build_seconds:.1} s");
     let before = resident_bytes();
     let begun = Instant::now();
-    let store = Store::open_with(dir.path(), options(builder)).unwrap();
+    let mut options = options(builder);
+    options.vectors.residence = residence;
+    let store = Store::open_with(dir.path(), options).unwrap();
     let engine = store.collection(&name()).unwrap();
     let opened = begun.elapsed();
     let view = engine.view();
@@ -282,10 +287,10 @@ fn search(set: &Set, builder: GraphBuilder) {
     let by_ef: Vec<&Value> = by_ef.collect();
     let by_target = points.iter().filter(|point| point["target"].is_number());
     let by_target: Vec<&Value> = by_target.collect();
-    let peer = if builder == GraphBuilder::Own {
-        "cento"
-    } else {
-        "cento-hnsw_rs"
+    let peer = match (builder, residence) {
+        (GraphBuilder::HnswRs, _) => "cento-hnsw_rs",
+        (GraphBuilder::Own, Residence::Mapped) => "cento-mapped",
+        (GraphBuilder::Own, Residence::Memory) => "cento",
     };
     set.write(
         peer,

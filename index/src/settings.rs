@@ -6,7 +6,7 @@ use std::time::Duration;
 use cento_core::FieldTypes;
 use serde::{Deserialize, Serialize};
 
-use crate::vectors::GraphBuilder;
+use crate::vectors::{GraphBuilder, Residence};
 
 /// A collection's configuration, fixed for a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,8 @@ pub struct VectorOptions {
     pub freezes_beside: bool,
     /// Which program builds graphs.
     pub builder: GraphBuilder,
+    /// Where segments are while they are searched.
+    pub residence: Residence,
 }
 
 impl Default for VectorOptions {
@@ -98,6 +100,7 @@ impl Default for VectorOptions {
             seal_rows: 4096,
             freezes_beside: true,
             builder: GraphBuilder::default(),
+            residence: Residence::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod job;
 mod kernels;
 mod list;
 mod mask;
+mod pages;
 mod rows;
 #[cfg(test)]
 mod samples;
@@ -50,6 +51,7 @@ use list::{Entry, List};
 use rows::{Query, Space};
 pub use search::Searched;
 use search::{Answer, Pool, Scratch, Wanted};
+pub use segment::Residence;
 use segment::{Segment, segment_path};
 
 /// What a query sees of the vectors.
@@ -283,7 +285,7 @@ impl Vectors {
             if !is_named(entry.number, segment_path) {
                 return Err(wrong("a segment is missing"));
             }
-            let segment = Segment::open(dir, entry.number, dimensions)?;
+            let segment = Segment::open(dir, entry.number, dimensions, options.residence)?;
             if Entry::of(&segment) != *entry {
                 return Err(wrong("a segment is another one than was written"));
             }
@@ -439,14 +441,9 @@ impl Vectors {
         let number = self.next;
         self.next += 1;
         self.sealing = blocks;
-        let (dir, live, builder) = (self.dir.clone(), live.clone(), self.options.builder);
-        let work = move |cancelled: &_| freeze(&dir, number, &parts, &live, builder, cancelled);
-        self.job = Some(Job::begin(
-            replaced,
-            number,
-            self.options.freezes_beside,
-            work,
-        ));
+        let (dir, live, options) = (self.dir.clone(), live.clone(), self.options);
+        let work = move |cancelled: &_| freeze(&dir, number, &parts, &live, options, cancelled);
+        self.job = Some(Job::begin(replaced, number, options.freezes_beside, work));
         true
     }
 

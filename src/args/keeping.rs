@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use cento_index::{GraphBuilder, Projection, StoreOptions, VectorOptions, Verify};
+use cento_index::{GraphBuilder, Projection, Residence, StoreOptions, VectorOptions, Verify};
 use cento_ingest::Chunking;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 
@@ -104,6 +104,11 @@ pub(crate) struct EngineArgs {
         value_name = "NAME"
     )]
     pub(crate) graph_builder: Builder,
+
+    /// Leave vectors in their files, to be read when they are needed, instead of
+    /// keeping their codes and links in memory.
+    #[arg(long, global = true, hide_short_help = true, env = "CENTO_MAP_VECTORS")]
+    pub(crate) map_vectors: bool,
 }
 
 /// A program that builds graphs of vectors.
@@ -133,6 +138,11 @@ impl EngineArgs {
                 builder: match self.graph_builder {
                     Builder::Own => GraphBuilder::Own,
                     Builder::HnswRs => GraphBuilder::HnswRs,
+                },
+                residence: if self.map_vectors {
+                    Residence::Mapped
+                } else {
+                    Residence::Memory
                 },
                 ..VectorOptions::default()
             },

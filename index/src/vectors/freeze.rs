@@ -18,7 +18,7 @@ use super::graph::{Cancelled, Graph, NONE, Recipe, finish, grow, grow_by_hnsw_rs
 use super::rows::{RowStore, Space};
 use super::segment::{Contents, Segment, segment_path, write};
 use crate::disk::sync_dir;
-use crate::{IndexError, fault};
+use crate::{IndexError, VectorOptions, fault};
 
 /// Rows to be frozen, in order of their chunks.
 #[derive(Clone)]
@@ -94,9 +94,10 @@ pub(crate) fn freeze(
     number: u64,
     parts: &[Part],
     live: &RoaringTreemap,
-    builder: GraphBuilder,
+    options: VectorOptions,
     cancelled: &AtomicBool,
 ) -> Result<Option<Segment>, Unfrozen> {
+    let builder = options.builder;
     let dimensions = match parts {
         [] => return Ok(None),
         [first, ..] => first.space().dimensions,
@@ -135,7 +136,12 @@ pub(crate) fn freeze(
     fault::point("segment.written");
     sync_dir(dir)?;
     fault::point("segment.synced");
-    Ok(Some(Segment::open(dir, number, dimensions)?))
+    Ok(Some(Segment::open(
+        dir,
+        number,
+        dimensions,
+        options.residence,
+    )?))
 }
 
 /// The part whose graph is kept.
@@ -178,8 +184,9 @@ impl Gathered {
             (Part::Frozen(segment), Some(base)) => segment.identity == base.identity,
             _ => false,
         };
+        let rows = parts.iter().map(|part| part.space().len()).sum();
         let mut gathered = Self {
-            codes: RowStore::new(dimensions),
+            codes: RowStore::with_room(dimensions, rows),
             chunks: Vec::new(),
             sources: Vec::new(),
         };
@@ -237,7 +244,7 @@ fn linked(
     loop {
         // Measured as it will lie.
         let order = finish(space, &mut attempt, recipe);
-        let mut sorted = RowStore::new(space.dimensions);
+        let mut sorted = RowStore::with_room(space.dimensions, space.len());
         for &row in &order {
             sorted.append_codes(space, row as usize);
         }
@@ -266,11 +273,11 @@ mod tests {
 
     use super::*;
     use crate::vectors::samples::{block, crowd};
-    use crate::vectors::{Allowed, Effort, VectorSet};
+    use crate::vectors::{Allowed, Effort, Residence, VectorSet};
 
     fn frozen(dir: &Path, number: u64, parts: &[Part], live: &RoaringTreemap) -> Segment {
-        let own = GraphBuilder::Own;
-        let frozen = freeze(dir, number, parts, live, own, &AtomicBool::new(false));
+        let options = VectorOptions::default();
+        let frozen = freeze(dir, number, parts, live, options, &AtomicBool::new(false));
         frozen.unwrap().unwrap()
     }
 
@@ -361,7 +368,8 @@ mod tests {
         let parts = [Part::Fresh(Arc::new(block(&crowd(300, 8), 0, false)))];
         let freeze = |live: RoaringTreemap, cancelled: bool| {
             let cancelled = AtomicBool::new(cancelled);
-            freeze(dir.path(), 1, &parts, &live, GraphBuilder::Own, &cancelled)
+            let options = VectorOptions::default();
+            freeze(dir.path(), 1, &parts, &live, options, &cancelled)
         };
         assert!(matches!(freeze(RoaringTreemap::new(), false), Ok(None)));
         let cancelled = freeze((0..300).collect(), true);
@@ -408,7 +416,11 @@ mod tests {
             1,
             &parts,
             &live,
-            GraphBuilder::HnswRs,
+            VectorOptions {
+                builder: GraphBuilder::HnswRs,
+                residence: Residence::Mapped,
+                ..VectorOptions::default()
+            },
             &AtomicBool::new(false),
         );
         let segment = set(built.unwrap().unwrap());

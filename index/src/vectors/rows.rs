@@ -1,19 +1,11 @@
 //! How do rows of codes lie in memory, and what is a query beside them?
 
-#![allow(
-    unsafe_code,
-    reason = "rows begin on lines of the cache, which a vector of bytes cannot promise"
-)]
-
+use bytemuck::cast_slice;
 use cento_core::CosineScore;
 
 use super::codes::{Codes, inverse_length, quantise};
 use super::kernels::{Kernels, LINE_BYTES, Rows, ZERO, stride};
-
-/// Sixty-four bytes that begin where a line of the cache begins.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u8; LINE_BYTES]);
+use super::pages::{Line, with_large_pages};
 
 /// Rows of codes, padded and aligned for the kernels, with 1 ÷ the length of
 /// each, and the vectors themselves where they are kept.
@@ -36,6 +28,15 @@ impl RowStore {
             inverse_lengths: Vec::new(),
             originals: Vec::new(),
             slack: 0.0,
+        }
+    }
+
+    /// No rows yet, and room for so many codes.
+    pub(crate) fn with_room(dimensions: usize, rows: usize) -> Self {
+        Self {
+            lines: with_large_pages(rows * stride(dimensions) / LINE_BYTES),
+            inverse_lengths: with_large_pages(rows),
+            ..Self::new(dimensions)
         }
     }
 
@@ -91,13 +92,9 @@ impl RowStore {
 
     /// What they are compared by.
     pub(crate) fn space(&self) -> Space<'_> {
-        let bytes = self.lines.len() * LINE_BYTES;
-        // SAFETY: a line is an array of 64 bytes and nothing else, so that many
-        // of them are so many bytes; both are borrowed for as long as `self`.
-        let bytes = unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), bytes) };
         Space {
             dimensions: self.dimensions,
-            rows: Rows::new(bytes, self.dimensions),
+            rows: Rows::new(cast_slice(&self.lines), self.dimensions),
             inverse_lengths: &self.inverse_lengths,
             originals: &self.originals,
             slack: self.slack,

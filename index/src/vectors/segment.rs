@@ -22,13 +22,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytemuck::cast_slice;
+use bytemuck::{cast_slice, cast_slice_mut};
 use cento_core::ChunkNo;
 use memmap2::Mmap;
 
 use super::effort::Measured;
 use super::graph::{Adjacency, Graph};
 use super::kernels::{LINE_BYTES, Rows, stride};
+use super::pages::{Line, with_large_pages};
 use super::rows::Space;
 use crate::IndexError;
 use crate::disk::{DiskFile, PIECE};
@@ -79,6 +80,18 @@ struct Header {
     crc: u32,
 }
 
+/// Where segments are while they are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Residence {
+    /// Codes and links are read into memory, in large pages; vectors that are kept
+    /// beside them stay in the file, of which a query reads a few.
+    #[default]
+    Memory,
+    /// All of it is read from the file when it is needed, and kept by the system
+    /// while it has memory to spare.
+    Mapped,
+}
+
 /// A part of the vectors that does not change any more.
 pub(crate) struct Segment {
     /// Its number in this process.
@@ -87,6 +100,8 @@ pub(crate) struct Segment {
     pub(crate) number: u64,
     header: Header,
     map: Mmap,
+    /// What of the file follows its header, as far as it is kept in memory.
+    resident: Vec<Line>,
     effort: Vec<Measured>,
     path: PathBuf,
 }
@@ -296,7 +311,10 @@ impl Header {
         let is_whole = |bytes: u64, unit: u64| rows.checked_mul(unit) == Some(bytes);
         let is_within = |extent: &Extent| {
             let end = extent.offset.checked_add(extent.bytes);
-            extent.offset.is_multiple_of(LINE_BYTES as u64) && end.is_some_and(|end| end <= bytes)
+            let is_after_header = extent.offset >= HEADER_BYTES as u64;
+            is_after_header
+                && extent.offset.is_multiple_of(LINE_BYTES as u64)
+                && end.is_some_and(|end| end <= bytes)
         };
         self.dimensions > 0
             && rows > 0
@@ -319,7 +337,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`IndexError::Projection`] if it is not what was written.
-    pub(crate) fn open(dir: &Path, number: u64, dimensions: usize) -> Result<Self, IndexError> {
+    pub(crate) fn open(
+        dir: &Path,
+        number: u64,
+        dimensions: usize,
+        residence: Residence,
+    ) -> Result<Self, IndexError> {
         let path = segment_path(dir, number);
         let file = DiskFile::open_to_read(&path)?;
         let bytes = file.bytes()?;
@@ -352,9 +375,13 @@ impl Segment {
             number,
             header,
             map,
+            resident: Vec::new(),
             effort: Vec::new(),
             path,
         };
+        if residence == Residence::Memory {
+            segment.resident = segment.read(&file)?;
+        }
         let words: &[u32] = cast_slice(segment.section(Section::Effort));
         segment.effort = (words.chunks_exact(3))
             .map(|step| Measured {
@@ -366,9 +393,31 @@ impl Segment {
         Ok(segment)
     }
 
+    /// Codes, lengths and links, which a walk touches all over.
+    fn read(&self, file: &DiskFile) -> Result<Vec<Line>, IndexError> {
+        let links = self.header.extents[Section::Links as usize];
+        let bytes = (links.offset + links.bytes) as usize - HEADER_BYTES;
+        let lines = bytes.div_ceil(LINE_BYTES);
+        let mut resident: Vec<Line> = with_large_pages(lines);
+        resident.resize(lines, Line([0; LINE_BYTES]));
+        let room: &mut [u8] = cast_slice_mut(&mut resident);
+        for (at, piece) in room[..bytes].chunks_mut(PIECE).enumerate() {
+            file.read_exact_at(piece, (HEADER_BYTES + at * PIECE) as u64)?;
+        }
+        Ok(resident)
+    }
+
     fn section(&self, section: Section) -> &[u8] {
         let Extent { offset, bytes, .. } = self.header.extents[section as usize];
-        &self.map[offset as usize..(offset + bytes) as usize]
+        let (first, last) = (offset as usize, (offset + bytes) as usize);
+        let resident: &[u8] = cast_slice(&self.resident);
+        let in_memory = || resident.get(first - HEADER_BYTES..last - HEADER_BYTES);
+        match section {
+            Section::Codes | Section::InverseLengths | Section::Links => {
+                in_memory().unwrap_or(&self.map[first..last])
+            }
+            _ => &self.map[first..last],
+        }
     }
 
     /// Compares every byte with its checksum.

@@ -14,6 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Cancelled, Graph, Links, NONE, Walk};
 use crate::vectors::kernels::prefetch;
+use crate::vectors::pages::with_large_pages;
 use crate::vectors::rows::{Probe, Space};
 
 /// How much a graph may cost, and how good it gets.
@@ -169,7 +170,7 @@ struct Hands {
 impl<'a> Growing<'a> {
     fn new(space: Space<'a>, given: Option<&Graph>, recipe: &Recipe) -> Self {
         let places = recipe.degree + recipe.degree * SPARE_PERCENT / 100;
-        let mut links = Vec::with_capacity(space.len() * places);
+        let mut links = with_large_pages(space.len() * places);
         if let Some(given) = given {
             let kept = given.degree.min(places);
             for row in given.links.chunks_exact(given.degree) {
