@@ -246,7 +246,7 @@ fn build(dir: &Path, set: &Set, filters: &[(String, Vec<u8>)], builder: GraphBui
     let begun = Instant::now();
     engine.refresh().unwrap();
     let shown = begun.elapsed();
-    engine.settle().unwrap();
+    assert_eq!(engine.settle().unwrap(), None);
     let seconds = begun.elapsed() - shown;
     assert_eq!(engine.view().vector_shape().segments, 1);
     seconds.as_secs_f64()
@@ -536,7 +536,7 @@ fn churn(set: &Set) {
         stop.store(true, Ordering::Relaxed);
         asker.join().unwrap()
     });
-    engine.settle().unwrap();
+    assert_eq!(engine.settle().unwrap(), None);
     let settled = vector_bytes(dir.path());
     times.sort();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
@@ -595,7 +595,7 @@ fn growth(most: usize) {
             let begun = Instant::now();
             engine.refresh().unwrap();
             let shown = begun.elapsed();
-            engine.settle().unwrap();
+            assert_eq!(engine.settle().unwrap(), None);
             (begun.elapsed() - shown).as_secs_f64()
         };
         let before = resident_bytes();

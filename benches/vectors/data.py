@@ -15,9 +15,10 @@ elsewhere.
 
 `filters` adds bitmaps of the rows that may be found, each with the truth among
 them: SET/filters/NAME.bits (one bit a row, bit i % 8 of byte i / 8 is row i),
-NAME.truth.u32 and NAME.json. Some are drawn at random; near-10 has the tenth of
-the rows nearest to one of them, so that many queries have their neighbours
-outside of it.
+NAME.truth.u32 and NAME.json. random-10 has a tenth of the rows, drawn at random;
+near-10 the tenth that is nearest to one of them, so that many queries have their
+neighbours outside of it. Where fewer rows pass than are asked for, the truth ends
+with 2^32 - 1.
 
 Every command can be ended and started anew. What real-100k has embedded stays
 in blocks beside the set until the set is whole.
@@ -178,28 +179,29 @@ def unit(matrix):
 
 # Filters
 
-SHARES = [("random-50", 0.5), ("random-10", 0.1), ("random-1", 0.01)]
-NEAR = ("near-10", 0.1)
+SHARES = [("50", 0.5), ("10", 0.1), ("2", 0.02), ("0.1", 0.001), ("0.01", 0.0001)]
+# What stands in the place of a neighbour where fewer pass than are asked for.
+NOBODY = np.uint32(0xFFFF_FFFF)
 
 
 def filters(folder, about):
     base = rows(folder / "base.f32", about["dimensions"])
     queries = np.asarray(rows(folder / "query.f32", about["dimensions"]))
     random = np.random.default_rng(SEED)
-    made = [(name, random.random(len(base)) < share) for name, share in SHARES]
-    name, share = NEAR
+    made = [(f"random-{name}", random.random(len(base)) < share) for name, share in SHARES]
     scores = base @ base[random.integers(len(base))]
-    made.append((name, scores >= np.partition(scores, int((1 - share) * len(base)))[int((1 - share) * len(base))]))
+    for name, share in SHARES:
+        least = int((1 - share) * len(base))
+        made.append((f"near-{name}", scores >= np.partition(scores, least)[least]))
     for name, allowed in made:
         stem = folder / "filters" / name
         if (told := read_filter(stem)) and told["base_sha256"] == about["files"]["base.f32"]["sha256"]:
             print(f"{stem} is whole")
             continue
-        if allowed.sum() < NEAREST:
-            print(f"{stem} is left out: {allowed.sum()} rows of it, {NEAREST} nearest are asked for")
-            continue
         replace(stem.with_name(f"{name}.bits"), np.packbits(allowed, bitorder="little").tobytes())
-        found = nearest(base, queries, NEAREST, allowed)
+        asked = min(NEAREST, int(allowed.sum()))
+        found = np.full((len(queries), NEAREST), NOBODY, dtype="<u4")
+        found[:, :asked] = nearest(base, queries, asked, allowed)
         replace(stem.with_name(f"{name}.truth.u32"), found.tobytes())
         told = {"name": name, "rows": int(allowed.sum()), "base_sha256": about["files"]["base.f32"]["sha256"]}
         replace(stem.with_name(f"{name}.json"), (json.dumps(told, indent=1) + "\n").encode())

@@ -319,9 +319,12 @@ def resident():
 
 
 def cpu():
-    with open("/proc/cpuinfo") as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{len(names)} × {names[0]}" if names else "unknown"
+    with open("/proc/cpuinfo") as file:
+        lines = [line.split(":", 1) for line in file if ":" in line]
+    names = [value.strip() for name, value in lines if name.strip() == "model name"]
+    flags = {flag for name, value in lines if name.strip() in ("flags", "Features") for flag in value.split()}
+    sets = [name for name in ["avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "asimd"] if name in flags]
+    return f"{len(names)} × {names[0]} ({', '.join(sets)})" if names else "unknown"
 
 
 # What runs in processes of their own
@@ -383,7 +386,7 @@ def search(given_set, name, peer, filter_name):
     for ef in efs:
         found = np.asarray(peer.search(queries, K, ef)).astype(np.int64)
         hits = sum(len(np.intersect1d(a, b)) for a, b in zip(found, truth))
-        recalls.append(hits / (K * len(queries)))
+        recalls.append(hits / (truth[:, :K] != data.NOBODY).sum())
     # Round after round over all ef, so that a slow while falls on all alike.
     for _ in range(REPETITIONS):
         for ef in efs:

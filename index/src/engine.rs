@@ -294,12 +294,13 @@ impl Engine {
     }
 
     /// Waits until vectors that are ready for it are frozen, shows them so, and
-    /// writes all down. Others write and read meanwhile.
+    /// writes all down. Others write and read meanwhile. Says why they could not be
+    /// frozen, if so: nothing is lost by it, they are compared one by one until it
+    /// is tried again.
     ///
     /// # Errors
-    /// As [`Engine::checkpoint`]; [`IndexError::Projection`] if they could not be
-    /// frozen: they are compared one by one until it is tried again.
-    pub fn settle(&self) -> Result<(), IndexError> {
+    /// As [`Engine::checkpoint`].
+    pub fn settle(&self) -> Result<Option<String>, IndexError> {
         loop {
             let freezing = self.published()?.serving.projections.vectors.freezing();
             match freezing {
@@ -308,12 +309,19 @@ impl Engine {
             }
         }
         self.checkpoint()?;
-        match self.freezing_failure() {
-            Some(reason) => Err(IndexError::Projection {
-                projection: "vectors",
-                reason,
-            }),
-            None => Ok(()),
+        Ok(self.freezing_failure())
+    }
+
+    /// Whether vectors are being frozen, or have been and are not shown yet; also
+    /// said where somebody has the writer now.
+    pub fn is_freezing(&self) -> bool {
+        match self.writer.try_lock() {
+            Ok(writer) => writer.serving.projections.vectors.freezing().is_some(),
+            Err(TryLockError::Poisoned(poisoned)) => {
+                let writer = poisoned.into_inner();
+                writer.serving.projections.vectors.freezing().is_some()
+            }
+            Err(TryLockError::WouldBlock) => true,
         }
     }
 

@@ -73,7 +73,7 @@ fn here(
     let report = service.ingest(collection, sources, options, &mut |event| {
         progress.show(&event);
     })?;
-    service.engine(collection)?.settle()?;
+    service.settle(collection)?;
     Ok(report)
 }
 

@@ -114,11 +114,21 @@ impl Service {
         let mut busy = self.take_open(UNSEEN);
         let deadline = Instant::now() + BUSY_PATIENCE;
         loop {
-            busy.retain(|(name, engine)| match engine.try_refresh() {
-                Ok(None) => true,
-                result => {
-                    self.note_state(name, engine, result.map(drop));
-                    false
+            busy.retain(|(name, engine)| {
+                let was_freezing = engine.is_freezing();
+                match engine.try_refresh() {
+                    Ok(None) => true,
+                    result => {
+                        self.note_state(name, engine, result.map(drop));
+                        // What is being frozen is seen and written down in its turn.
+                        if was_freezing || engine.is_freezing() {
+                            self.mark(name, UNCHECKED);
+                        }
+                        if engine.is_freezing() {
+                            self.mark(name, UNSEEN);
+                        }
+                        false
+                    }
                 }
             });
             if busy.is_empty() {
@@ -139,8 +149,16 @@ impl Service {
     pub fn checkpoint(&self) {
         for (name, engine) in self.take_open(UNCHECKED) {
             let result = engine.checkpoint();
+            tell_failure(&name, engine.freezing_failure());
             self.note_state(&name, &engine, result);
         }
+    }
+
+    /// Waits until new vectors of a collection are frozen, as far as they are to
+    /// be, and writes all down.
+    pub fn settle(&self, name: &CollectionName) -> Result<(), Problem> {
+        tell_failure(name, self.engine(name)?.settle()?);
+        Ok(())
     }
 
     /// Reads through the files of every collection that was opened since the
@@ -309,7 +327,7 @@ impl Service {
             Upkeep {
                 engine: Arc::downgrade(engine),
                 counts,
-                is_unseen: false,
+                is_unseen: engine.is_freezing(),
                 is_unchecked: false,
                 is_unread,
                 is_uncompacted,
@@ -360,5 +378,12 @@ impl Service {
         }
         upkeep.counts = counts;
         upkeep.stopped = stopped;
+    }
+}
+
+/// Nothing is lost by it, but queries take longer.
+fn tell_failure(name: &CollectionName, failure: Option<String>) {
+    if let Some(reason) = failure {
+        tracing::warn!(collection = %name, reason, "vectors could not be frozen; they are compared one by one");
     }
 }

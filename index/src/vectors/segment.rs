@@ -393,10 +393,10 @@ impl Segment {
         Ok(segment)
     }
 
-    /// Codes, lengths and links, which a walk touches all over.
+    /// Codes, lengths, links and chunks, which a walk touches all over.
     fn read(&self, file: &DiskFile) -> Result<Vec<Line>, IndexError> {
-        let links = self.header.extents[Section::Links as usize];
-        let bytes = (links.offset + links.bytes) as usize - HEADER_BYTES;
+        let last = self.header.extents[Section::Chunks as usize];
+        let bytes = (last.offset + last.bytes) as usize - HEADER_BYTES;
         let lines = bytes.div_ceil(LINE_BYTES);
         let mut resident: Vec<Line> = with_large_pages(lines);
         resident.resize(lines, Line([0; LINE_BYTES]));
@@ -413,7 +413,7 @@ impl Segment {
         let resident: &[u8] = cast_slice(&self.resident);
         let in_memory = || resident.get(first - HEADER_BYTES..last - HEADER_BYTES);
         match section {
-            Section::Codes | Section::InverseLengths | Section::Links => {
+            Section::Codes | Section::InverseLengths | Section::Links | Section::Chunks => {
                 in_memory().unwrap_or(&self.map[first..last])
             }
             _ => &self.map[first..last],

@@ -98,7 +98,7 @@ fn a_graph_answers_survives_reopening_and_is_made_anew_when_damaged() {
         // Nobody waits for the graph: until it is there, all are compared.
         let view = engine.refresh().unwrap();
         assert!(view.dense(&embed("anything"), None, 10).unwrap().exact);
-        engine.settle().unwrap();
+        assert_eq!(engine.settle().unwrap(), None);
         assert_graph_answers(&engine);
         let shape = engine.view().vector_shape();
         assert_eq!((shape.segments, shape.fresh), (1, 0));
@@ -137,7 +137,7 @@ fn a_graph_answers_survives_reopening_and_is_made_anew_when_damaged() {
         fs::write(&segments(dir.path())[0], bad).unwrap();
         let (_store, engine) = reopen(dir.path());
         assert_eq!(engine.recovery().remade, ["vectors"]);
-        engine.settle().unwrap();
+        assert_eq!(engine.settle().unwrap(), None);
         assert_graph_answers(&engine);
         assert_clean(&engine);
     }
@@ -148,7 +148,7 @@ fn filters_and_deletions_hold_for_frozen_vectors() {
     let dir = tempfile::tempdir().unwrap();
     let (_store, engine) = create(dir.path());
     put(&engine, vec![large("large", CHUNKS, 1)]);
-    engine.settle().unwrap();
+    assert_eq!(engine.settle().unwrap(), None);
     // A filter that lets few through is answered exactly.
     put(&engine, vec![large("small", 5, 2)]);
     let view = engine.refresh().unwrap();
@@ -171,7 +171,7 @@ fn filters_and_deletions_hold_for_frozen_vectors() {
     let all = view.dense(&embed("anything"), None, 10).unwrap();
     assert!(all.exact);
     assert_eq!(all.hits.len(), 5);
-    engine.settle().unwrap();
+    assert_eq!(engine.settle().unwrap(), None);
     assert_eq!(segments(dir.path()), Vec::<PathBuf>::new());
     assert_clean(&engine);
 }
@@ -203,7 +203,7 @@ fn segments_are_merged_as_they_grow_and_writers_do_not_wait() {
     for part in 0..4 {
         engine.delete(&[id(&format!("part-{part}"))]).unwrap();
     }
-    engine.settle().unwrap();
+    assert_eq!(engine.settle().unwrap(), None);
     assert_eq!(engine.view().vector_shape().frozen, 600 * 8);
     assert_clean(&engine);
     drop((engine, store));
