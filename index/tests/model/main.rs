@@ -17,6 +17,7 @@ mod compare;
 #[allow(dead_code, reason = "each test uses its part of it")]
 #[path = "../engine/corpus.rs"]
 mod corpus;
+mod ground;
 mod machine;
 mod operation;
 mod stress;

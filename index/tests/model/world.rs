@@ -1,19 +1,19 @@
 //! What has become of an engine and of its model?
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use cento_core::{CoreError, GenerationNo, MetadataPatch, Sequence};
 use cento_index::{
     Condition, DeleteOutcome, DerivedDocument, Engine, GenerationState, IndexError, NewPatch,
-    PatchOutcome, PendingDocument, PutOutcome, Store, StoreOptions, VectorOptions, View,
+    PatchOutcome, PendingDocument, PutOutcome, Store, View,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::compare::{Shown, Sight, compare};
 use crate::corpus::{self, assert_clean, embed, id};
+use crate::ground::{lose, options};
 use crate::operation::{Change, If, Operation, Put};
 use crate::texts::{cut, metadata, name, new_document, settings, slice, text, unit};
 
@@ -60,20 +60,6 @@ pub(crate) struct World {
     /// What the newest view shows.
     published: Sight,
     held: Vec<(Arc<View>, Sight)>,
-}
-
-fn options() -> StoreOptions {
-    StoreOptions {
-        segment_bytes: 1_000,
-        text_arena_bytes: 15_000_000,
-        former_generations: 1,
-        vectors: VectorOptions {
-            seal_rows: 5,
-            freezes_beside: false,
-            ..VectorOptions::default()
-        },
-        ..StoreOptions::default()
-    }
 }
 
 fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
@@ -592,16 +578,5 @@ impl World {
         assert_clean(&engine);
         self.open = Some((store, engine));
         self.publish();
-    }
-}
-
-/// Removes a projection of every generation.
-fn lose(dir: &Path, projection: &str) {
-    let generations = dir.join("collections/docs/generations");
-    for generation in std::fs::read_dir(generations).unwrap() {
-        let folder = generation.unwrap().path().join(projection);
-        if folder.exists() {
-            std::fs::remove_dir_all(folder).unwrap();
-        }
     }
 }

@@ -30,17 +30,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use cento_core::{
-    ByteSpan, Chunk, ChunkNo, CollectionName, ContentHash, Document, DocumentId, FieldTypes,
-    Filter, Metadata, TextKind,
-};
+use cento_core::{ChunkNo, Filter};
 use cento_embed::{Bundled, Embedder};
-use cento_index::{
-    CollectionSettings, Condition, Effort, Engine, GraphBuilder, NewDocument, Precision, Residence,
-    Store, StoreOptions, VectorOptions, View,
-};
+use cento_index::{Effort, Engine, GraphBuilder, NewDocument, Precision, Residence, Store, View};
 use hnsw_rs::prelude::{DistDot, Hnsw};
 use serde_json::{Value, json};
+
+mod set;
+
+use set::{Set, build, document, field, name, options, sentence, settings, truth};
 
 const K: usize = 10;
 const EFS: [usize; 14] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 128, 200, 400];
@@ -79,177 +77,6 @@ fn main() {
         ["growth"] => growth(most),
         _ => eprintln!("say what to measure: search SET, filters SET, raw SET, churn SET, growth"),
     }
-}
-
-/// A set that data.py has made.
-struct Set {
-    folder: PathBuf,
-    about: Value,
-    dimensions: usize,
-    base: Vec<Vec<f32>>,
-    queries: Vec<Vec<f32>>,
-    truth: Vec<Vec<u32>>,
-}
-
-impl Set {
-    fn read(cache: &Path, name: &str) -> Self {
-        let folder = cache.join(name);
-        let about = fs::read(folder.join("about.json")).unwrap_or_else(|_| {
-            panic!("no set {}: see benches/vectors/README.md", folder.display())
-        });
-        let about: Value = serde_json::from_slice(&about).unwrap();
-        let dimensions = about["dimensions"].as_u64().unwrap() as usize;
-        let rows = |name: &str| -> Vec<Vec<f32>> {
-            let bytes = fs::read(folder.join(name)).unwrap();
-            let (words, _) = bytes.as_chunks::<4>();
-            let floats: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-            floats.chunks(dimensions).map(<[f32]>::to_vec).collect()
-        };
-        let queries = rows("query.f32");
-        Self {
-            base: rows("base.f32"),
-            truth: truth(&folder.join("truth.u32"), queries.len()),
-            queries,
-            dimensions,
-            about,
-            folder,
-        }
-    }
-
-    fn settings(&self) -> CollectionSettings {
-        settings(self.dimensions, Precision::F32)
-    }
-
-    /// The filters of the set: names, and which rows each lets through.
-    fn filters(&self) -> Vec<(String, Vec<u8>)> {
-        let mut names: Vec<String> = fs::read_dir(self.folder.join("filters"))
-            .unwrap_or_else(|_| panic!("no filters: see benches/vectors/README.md"))
-            .filter_map(|entry| {
-                let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-                Some(name.strip_suffix(".bits")?.to_owned())
-            })
-            .collect();
-        names.sort();
-        let bits = |name: &String| fs::read(self.folder.join(format!("filters/{name}.bits")));
-        names
-            .into_iter()
-            .map(|name| (name.clone(), bits(&name).unwrap()))
-            .collect()
-    }
-
-    fn write(&self, peer: &str, filter: Option<&str>, mut told: Value) {
-        let whole = told.as_object_mut().unwrap();
-        whole.insert("peer".to_owned(), json!(peer));
-        whole.insert(
-            "base_sha256".to_owned(),
-            self.about["files"]["base.f32"]["sha256"].clone(),
-        );
-        if let Some(filter) = filter {
-            whole.insert("filter".to_owned(), json!(filter));
-        }
-        let name = filter.map_or_else(|| peer.to_owned(), |filter| format!("{peer}--{filter}"));
-        let path = self.folder.join("results").join(format!("{name}.json"));
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, serde_json::to_vec_pretty(&told).unwrap()).unwrap();
-    }
-}
-
-fn truth(path: &Path, queries: usize) -> Vec<Vec<u32>> {
-    let bytes = fs::read(path).unwrap();
-    let (words, _) = bytes.as_chunks::<4>();
-    let rows: Vec<u32> = words.iter().map(|word| u32::from_le_bytes(*word)).collect();
-    rows.chunks((rows.len() / queries).max(1))
-        .map(<[u32]>::to_vec)
-        .collect()
-}
-
-fn settings(dimensions: usize, precision: Precision) -> CollectionSettings {
-    CollectionSettings {
-        model: "given".to_owned(),
-        embedder: "given".to_owned(),
-        dimensions,
-        precision,
-        chunking: "given".to_owned(),
-        fields: FieldTypes::default(),
-    }
-}
-
-/// Nothing is frozen before all are there, so that one graph is built.
-fn options(builder: GraphBuilder) -> StoreOptions {
-    StoreOptions {
-        vectors: VectorOptions {
-            builder,
-            ..VectorOptions::default()
-        },
-        ..StoreOptions::default()
-    }
-}
-
-fn name() -> CollectionName {
-    CollectionName::new("bench").unwrap()
-}
-
-fn document(row: usize, text: String, vector: Vec<f32>, metadata: &Value) -> NewDocument {
-    let end = text.len() as u64;
-    NewDocument {
-        document: Document {
-            id: DocumentId::new(format!("row/{row}")).unwrap(),
-            title: String::new(),
-            source: None,
-            metadata: Metadata::from_json(metadata.as_object().unwrap()).unwrap(),
-            content_hash: ContentHash::of([text.as_bytes()]),
-            kind: TextKind::Prose,
-            text,
-        },
-        chunks: vec![Chunk {
-            span: ByteSpan { start: 0, end },
-            heading_path: vec![],
-            line: 1,
-        }],
-        vectors: vec![vector],
-        condition: Condition::Always,
-    }
-}
-
-/// Puts a set's vectors, each as a document; chunks get the numbers of rows.
-fn fill(engine: &Engine, set: &Set, filters: &[(String, Vec<u8>)]) {
-    let rows: Vec<usize> = (0..set.base.len()).collect();
-    for part in rows.chunks(2000) {
-        let new = part.iter().map(|&row| {
-            let passes = |bits: &[u8]| bits[row / 8] >> (row % 8) & 1 == 1;
-            let fields = filters
-                .iter()
-                .map(|(name, bits)| (field(name), json!(passes(bits))));
-            document(
-                row,
-                format!("w{row}"),
-                set.base[row].clone(),
-                &&Value::Object(fields.collect()),
-            )
-        });
-        engine
-            .put(engine.view().generation(), new.collect())
-            .unwrap();
-    }
-}
-
-fn field(filter: &str) -> String {
-    filter.replace(['-', '.'], "_")
-}
-
-/// Builds the engine's segment of a set, all at once; says how long that took.
-fn build(dir: &Path, set: &Set, filters: &[(String, Vec<u8>)], builder: GraphBuilder) -> f64 {
-    let store = Store::open_with(dir, options(builder)).unwrap();
-    let engine = store.create(&name(), &set.settings()).unwrap();
-    fill(&engine, set, filters);
-    // Words and metadata first: they are no part of it.
-    let begun = Instant::now();
-    engine.refresh().unwrap();
-    let shown = begun.elapsed();
-    assert_eq!(engine.settle().unwrap(), None);
-    let seconds = begun.elapsed() - shown;
-    assert_eq!(engine.view().vector_shape().segments, 1);
-    seconds.as_secs_f64()
 }
 
 fn search(set: &Set, builder: GraphBuilder, residence: Residence) {
@@ -646,57 +473,6 @@ fn growth(most: usize) {
             exponent(3)
         );
     }
-}
-
-/// A sentence of its own for every number, of words that many share.
-fn sentence(number: usize) -> String {
-    const THINGS: [&str; 16] = [
-        "pump", "valve", "hose", "engine", "filter", "gauge", "bearing", "rotor", "sensor",
-        "relay", "cable", "battery", "motor", "gear", "belt", "nozzle",
-    ];
-    const DOINGS: [&str; 12] = [
-        "leaks",
-        "overheats",
-        "stops",
-        "vibrates",
-        "was replaced",
-        "needs oil",
-        "is inspected",
-        "failed",
-        "was cleaned",
-        "runs dry",
-        "makes noise",
-        "is out of stock",
-    ];
-    const PLACES: [&str; 14] = [
-        "in the harbour",
-        "on the roof",
-        "at the mill",
-        "in hall two",
-        "near the furnace",
-        "under the bridge",
-        "in the cellar",
-        "at gate seven",
-        "in the tunnel",
-        "on deck",
-        "in Oslo",
-        "in the laboratory",
-        "behind the wall",
-        "at the quarry",
-    ];
-    // A step that has no factor in common with the lengths mixes them.
-    let mix = number.wrapping_mul(2_654_435_761);
-    let word = |list: &[&'static str], shift: u32| list[(mix >> shift) % list.len()];
-    format!(
-        "The {} {} {} after {} hours, while the {} of unit {number} {} {}.",
-        word(&THINGS, 3),
-        word(&DOINGS, 7),
-        word(&PLACES, 11),
-        (mix >> 5) % 5000,
-        word(&THINGS, 17),
-        word(&DOINGS, 21),
-        word(&PLACES, 25)
-    )
 }
 
 fn vector_bytes(dir: &Path) -> u64 {
