@@ -162,7 +162,7 @@ pub(crate) fn fill(engine: &Engine, set: &Set, filters: &[(String, Vec<u8>)]) {
                 row,
                 format!("w{row}"),
                 set.base[row].clone(),
-                &&Value::Object(fields.collect()),
+                &Value::Object(fields.collect()),
             )
         });
         engine
