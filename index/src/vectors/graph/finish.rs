@@ -14,7 +14,15 @@ use crate::vectors::rows::{Probe, Space};
 /// that was at `order[i]` becomes row `i`. The graph is numbered so.
 pub(crate) fn finish(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) -> Vec<u32> {
     link_all(space, graph, recipe);
-    let order = breadth_first(graph);
+    let mut order = breadth_first(graph);
+    if order.len() < graph.rows() {
+        // Not found by walks, but there to be scanned.
+        let mut met = vec![false; graph.rows()];
+        for &row in &order {
+            met[row as usize] = true;
+        }
+        order.extend((0..graph.rows() as u32).filter(|&row| !met[row as usize]));
+    }
     renumber(graph, &order);
     order
 }
@@ -23,60 +31,77 @@ pub(crate) fn finish(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) -> Ve
 fn breadth_first(graph: &Graph) -> Vec<u32> {
     let mut met = vec![false; graph.rows()];
     let mut order = Vec::with_capacity(graph.rows());
+    meet_from(graph, &graph.entries, &mut met, |row| order.push(row));
+    order
+}
+
+/// Meets all rows that can be reached and were not met yet.
+fn meet_from(graph: &Graph, from: &[u32], met: &mut [bool], mut each: impl FnMut(u32)) {
     let mut queue = VecDeque::new();
     let mut meet = |row: u32, queue: &mut VecDeque<u32>| {
         if !std::mem::replace(&mut met[row as usize], true) {
-            order.push(row);
+            each(row);
             queue.push_back(row);
         }
     };
-    for &entry in &graph.entries {
-        meet(entry, &mut queue);
+    for &row in from {
+        meet(row, &mut queue);
     }
     while let Some(row) = queue.pop_front() {
         for next in graph.adjacency().of(row) {
             meet(next, &mut queue);
         }
     }
-    order
 }
 
-/// Entries beyond this many would make every search slower; so many parts that
-/// hang together within themselves alone are not met.
+/// Entries beyond this many would make every search slower.
 const MOST_ENTRIES: usize = 64;
 
+/// A link that had to give way may have been the only one to its row: then it is
+/// looked at once more, but not for ever. What finds too little by walking is not
+/// published anyway.
+const MOST_ROUNDS: usize = 8;
+
+/// Makes every row reachable.
 fn link_all(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) {
     let mut walk = Walk::default();
     let mut codes = Vec::new();
-    loop {
-        let mut is_reached = vec![false; graph.rows()];
-        for row in breadth_first(graph) {
-            is_reached[row as usize] = true;
+    for _ in 0..MOST_ROUNDS {
+        let mut met = vec![false; graph.rows()];
+        meet_from(graph, &graph.entries, &mut met, |_| {});
+        let mut has_lost = false;
+        for lost in 0..graph.rows() as u32 {
+            if met[lost as usize] {
+                continue;
+            }
+            has_lost = true;
+            let probe = Probe::of_row(space, lost, &mut codes);
+            let entries = graph.entries.iter().copied();
+            let near = walk.search(space, &graph.adjacency(), entries, &probe, recipe.ef);
+            let near: Vec<u32> = near.map(|(row, _)| row).collect();
+            link_from(graph, &near, lost);
+            meet_from(graph, &[lost], &mut met, |_| {});
         }
-        let Some(lost) = is_reached.iter().position(|is_reached| !is_reached) else {
+        if !has_lost {
             return;
-        };
-        let lost = lost as u32;
-        let probe = Probe::of_row(space, lost, &mut codes);
-        let entries = graph.entries.iter().copied();
-        let near = walk.search(space, &graph.adjacency(), entries, &probe, recipe.ef);
-        let near: Vec<u32> = near.map(|(row, _)| row).collect();
-        let adjacency = graph.adjacency();
-        let has_place = |row: &u32| adjacency.of(*row).count() < graph.degree;
-        match near.iter().copied().find(has_place) {
-            Some(row) => {
-                let at = adjacency.of(row).count();
-                graph.links[row as usize * graph.degree + at] = lost;
-            }
-            None if graph.entries.len() < MOST_ENTRIES => graph.entries.push(lost),
-            // A row without an alternative gives up its farthest link.
-            None => {
-                let row = near.first().copied().unwrap_or(graph.entries[0]);
-                let last = row as usize * graph.degree + graph.degree - 1;
-                graph.links[last] = lost;
-            }
         }
     }
+}
+
+/// Links one of the rows near to a lost one to it, or makes that an entry.
+fn link_from(graph: &mut Graph, near: &[u32], lost: u32) {
+    let links = |row: u32| graph.adjacency().of(row).count();
+    let with_place = near.iter().copied().find(|&row| links(row) < graph.degree);
+    let (row, at) = match (with_place, near.first()) {
+        (Some(row), _) => (row, links(row)),
+        // Without an alternative, the nearest one's farthest link gives way.
+        (None, Some(&row)) if graph.entries.len() >= MOST_ENTRIES => (row, graph.degree - 1),
+        (None, _) => {
+            graph.entries.push(lost);
+            return;
+        }
+    };
+    graph.links[row as usize * graph.degree + at] = lost;
 }
 
 fn renumber(graph: &mut Graph, order: &[u32]) {
@@ -125,4 +150,72 @@ pub(super) fn choose_again(space: Space<'_>, given: Adjacency<'_>, recipe: &Reci
         links.resize((row + 1) * recipe.degree, NONE);
     }
     links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vectors::graph::grow;
+    use crate::vectors::samples::{block, crowd};
+
+    const RECIPE: Recipe = Recipe {
+        degree: 12,
+        ef: 40,
+        alpha: 1.1,
+        threads: 1,
+    };
+
+    /// A graph of which both halves hang together, and nothing leads over.
+    fn halves(rows: u32) -> (crate::vectors::block::Block, Graph) {
+        let block = block(&crowd(rows as usize, 16), 0, false);
+        let mut graph = grow(block.space(), None, &RECIPE, &false.into()).unwrap();
+        let degree = graph.degree;
+        for (row, places) in (0..).zip(graph.links.chunks_exact_mut(degree)) {
+            let side = |row: u32| row < rows / 2;
+            let kept: Vec<u32> = (places.iter().copied())
+                .filter(|&next| next != NONE && side(next) == side(row))
+                .collect();
+            places.fill(NONE);
+            places[..kept.len()].copy_from_slice(&kept);
+        }
+        (block, graph)
+    }
+
+    #[test]
+    fn every_row_is_reached_and_keeps_its_neighbours_under_new_numbers() {
+        let (block, mut graph) = halves(900);
+        let before = graph.clone();
+        assert!(breadth_first(&graph).len() < 900);
+        let order = finish(block.space(), &mut graph, &RECIPE);
+        assert_eq!(breadth_first(&graph).len(), 900);
+        let mut all = order.clone();
+        all.sort_unstable();
+        assert_eq!(all, (0..900).collect::<Vec<_>>());
+        let mut kept = 0;
+        for (at, &row) in (0..).zip(&order) {
+            let now: Vec<u32> = (graph.adjacency().of(at))
+                .map(|next| order[next as usize])
+                .collect();
+            let former = before.adjacency();
+            kept += former.of(row).filter(|next| now.contains(next)).count();
+        }
+        let links = before.links.iter().filter(|&&next| next != NONE).count();
+        assert!(kept + 8 >= links, "{kept} of {links}");
+    }
+
+    #[test]
+    fn rows_without_any_link_become_reachable_too() {
+        let block = block(&crowd(400, 16), 0, false);
+        let mut graph = Graph {
+            degree: 4,
+            links: vec![NONE; 1600],
+            entries: vec![7],
+        };
+        let recipe = Recipe {
+            degree: 4,
+            ..RECIPE
+        };
+        finish(block.space(), &mut graph, &recipe);
+        assert_eq!(breadth_first(&graph).len(), 400);
+    }
 }
