@@ -2,8 +2,8 @@
 //! there after a crash?
 //!
 //! Every file that this crate writes itself is written, synced, renamed and
-//! removed here, but for the lock, which no crash may leave behind anyway; sled,
-//! tantivy and hnsw_rs have doors of their own. Nothing is durable
+//! removed here, but for the lock, which no crash may leave behind anyway; sled
+//! and tantivy have doors of their own. Nothing is durable
 //! before it has been synced: a file's bytes by [`DiskFile::sync_data`], its
 //! name by [`sync_dir`] of the directory that holds it. Each step passes
 //! through [`crate::fault`], where tests make it fail, die, or be forgotten.

@@ -315,14 +315,12 @@ impl Engine {
     /// Whether vectors are being frozen, or have been and are not shown yet; also
     /// said where somebody has the writer now.
     pub fn is_freezing(&self) -> bool {
-        match self.writer.try_lock() {
-            Ok(writer) => writer.serving.projections.vectors.freezing().is_some(),
-            Err(TryLockError::Poisoned(poisoned)) => {
-                let writer = poisoned.into_inner();
-                writer.serving.projections.vectors.freezing().is_some()
-            }
-            Err(TryLockError::WouldBlock) => true,
-        }
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return true,
+        };
+        writer.serving.projections.vectors.freezing().is_some()
     }
 
     /// Why vectors could not be frozen when it was tried last, if they could not.

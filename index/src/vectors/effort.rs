@@ -165,7 +165,7 @@ pub(crate) fn ef_for(table: &[Measured], depth: usize, recall: f32) -> usize {
     let ef = if depth <= near.0 {
         near.1
     } else if depth >= far.0 {
-        far.1 * depth / far.0
+        far.1.saturating_mul(depth) / far.0
     } else {
         // Straight between the two.
         let share = (depth - near.0) as f32 / (far.0 - near.0) as f32;
@@ -196,5 +196,6 @@ mod tests {
         assert_eq!(ef(10, 0.9999), 40);
         assert_eq!(ef_for(&[], 10, 0.99), 20);
         assert_eq!(ef(80, 0.0), 80);
+        assert_eq!(ef(usize::MAX, 0.99), usize::MAX);
     }
 }

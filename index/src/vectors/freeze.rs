@@ -282,10 +282,7 @@ mod tests {
     }
 
     fn set(segment: Segment) -> VectorSet {
-        VectorSet {
-            segments: vec![Arc::new(segment)],
-            blocks: Vec::new(),
-        }
+        VectorSet::of(vec![Arc::new(segment)], Vec::new())
     }
 
     /// The share of the ten nearest that is found, and how.
@@ -315,10 +312,7 @@ mod tests {
             segment.verify().unwrap();
             assert_eq!(segment.bounds(), (ChunkNo(100), ChunkNo(6099)));
             let frozen = set(segment);
-            let scanned = VectorSet {
-                segments: Vec::new(),
-                blocks: vec![fresh],
-            };
+            let scanned = VectorSet::of(Vec::new(), vec![fresh]);
             let all = Allowed::new(live);
             for query in vectors.iter().step_by(997) {
                 let exact = |set: &VectorSet| set.nearest(query, &all, 50, Effort::Exact).0;

@@ -77,8 +77,8 @@ const SCANNED_ALWAYS: usize = 1000;
 const SCANNED_PER_EF: usize = 32;
 
 /// The same for a walk among some rows, which looks at the neighbours of
-/// neighbours: of 100,000 × 384, one with ef = 320 took as long as a scan of
-/// about 30,000.
+/// neighbours: where 10,000 of 100,000 × 384 were allowed, 1,070 queries a second
+/// were answered by such walks, and 2,278 where three of five were scans.
 const SCANNED_PER_EF_AMONG: usize = 96;
 
 /// From this share on, a graph is walked as it is, and farther.
@@ -211,7 +211,7 @@ fn rescore(
         .get(depth - 1)
         .map_or(f32::NEG_INFINITY, |last| last.1);
     let near = found.partition_point(|(_, cosine)| *cosine >= last - SPREADS * spread);
-    let near = &found[..near.min(4 * depth + 20)];
+    let near = &found[..near.min(depth.saturating_mul(4).saturating_add(20))];
     for &(row, _) in near {
         prefetch(space.original(row as usize));
     }
