@@ -6,8 +6,9 @@
 //! - `puts`: acknowledged puts a second from 1, 8 and 64 writers, one document
 //!   of one chunk each, beside what the disk itself does with `fdatasync` of a
 //!   frame of the same size (the upper bound of one writer).
-//! - `open`: time to open 10,000 and 100,000 chunks (or N), after a checkpoint
-//!   and after none, and bytes on disk a chunk, by folder.
+//! - `open`: time to open 10,000 and 100,000 chunks (or N), after no checkpoint,
+//!   after one, and once all vectors are frozen, and bytes on disk a chunk, by
+//!   folder.
 //! - `change`: reindexing and compaction, in chunks and bytes a second, while
 //!   one thread goes on asking; the asker's median and p99, beside those at
 //!   rest.
@@ -174,6 +175,18 @@ impl Bench {
         open("without a checkpoint");
         for _ in 0..3 {
             open("after a checkpoint");
+        }
+        let begun = Instant::now();
+        {
+            let store = Store::open_existing(folder.path()).unwrap();
+            assert_eq!(store.collection(&name).unwrap().settle().unwrap(), None);
+        }
+        println!(
+            "  opened and frozen in {:.1} s",
+            begun.elapsed().as_secs_f64()
+        );
+        for _ in 0..3 {
+            open("frozen");
         }
         let collection = folder.path().join("collections/bench");
         let generation = subfolder(&collection.join("generations"));

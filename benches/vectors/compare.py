@@ -1,13 +1,14 @@
 """How much faster is this engine than the others, in one run?
 
     python benches/vectors/compare.py --set SET [--peers PEER ...] [--cache DIR]
-                                      [--plot FILE.svg] [--stand]
+                                      [--plot FILE.svg] [--rebuild | --stand]
 
 Builds and measures this engine (`cargo bench --bench vectors -- search SET`),
 hnsw_rs by itself, and the peers, one after the other, then prints a table, the
 ratios of speeds at recall@10 of .99 with what the rounds make of them at worst
-and at best, and the processor. With --stand nothing is measured: what was is
-compared. The plot shows recall against speed.
+and at best, and the processor. Peers' indexes that stand are not built again,
+unless --rebuild is given; all are searched again. With --stand nothing is
+measured: what was is compared. The plot shows recall against speed.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import peers
 
 WANTED = 0.99
 OWN = "cento"
+RAW = "hnsw_rs"
 
 
 def speed(told, name):
@@ -39,12 +41,15 @@ def speed(told, name):
 
 def measure(given, cache):
     bench = ["cargo", "bench", "--quiet", "--bench", "vectors", "--"]
-    for part in ["search", "raw"]:
+    others = [name for name in given.peers or [] if name != RAW]
+    for part in ["search"] + ["raw"] * (not given.peers or RAW in given.peers):
         subprocess.run([*bench, part, given.set, "--cache", str(cache)], cwd=data.ROOT, check=True)
+    if given.peers and not others:
+        return
     command = [sys.executable, str(pathlib.Path(peers.__file__)), "measure", "--set", given.set]
-    command += ["--cache", str(cache), "--rebuild"]
-    if given.peers:
-        command += ["--peers", *given.peers]
+    command += ["--cache", str(cache), "--rebuild" if given.rebuild else "--again"]
+    if others:
+        command += ["--peers", *others]
     subprocess.run(command, check=True)
 
 
@@ -116,9 +121,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", type=data.set_name, required=True)
     parser.add_argument("--cache", type=pathlib.Path, default=data.CACHE)
-    parser.add_argument("--peers", nargs="+")
+    parser.add_argument("--peers", nargs="+", help=f"{RAW}, or names as for peers.py; all unless said")
     parser.add_argument("--plot", type=pathlib.Path)
-    parser.add_argument("--stand", action="store_true", help="compare what was measured before")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--rebuild", action="store_true", help="build the peers' indexes again as well")
+    how.add_argument("--stand", action="store_true", help="compare what was measured before")
     given = parser.parse_args()
     cache = data.folder_of(given.cache).resolve()
     given_set = peers.Set(cache, given.set)
@@ -127,7 +134,7 @@ def main():
     peers.report(given_set, False)
     found = [peers.read_json(path) for path in sorted((given_set.folder / "results").glob("*.json"))]
     found = [told for told in found if told and "filter" not in told and told["base_sha256"] == given_set.sha256]
-    order = [OWN, "hnsw_rs", *peers.all_peers()]
+    order = [OWN, RAW, *peers.all_peers()]
     found.sort(key=lambda told: order.index(told["peer"]) if told["peer"] in order else len(order))
     results = {told["peer"]: told for told in found}
     if OWN not in results:

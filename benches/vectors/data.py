@@ -2,6 +2,7 @@
 
     python benches/vectors/data.py clustered-100k [--cache DIR]
     CENTO_SHARED=DIR python benches/vectors/data.py real-100k [--cache DIR]
+    CENTO_SHARED=DIR python benches/vectors/data.py static-1m [--cache DIR]
     python benches/vectors/data.py truth SET --dimensions N [--how TEXT] [--cache DIR]
     python benches/vectors/data.py filters SET [--cache DIR]
     python benches/vectors/data.py list [--cache DIR]
@@ -31,10 +32,13 @@ import json
 import os
 import pathlib
 import re
+import subprocess
 import sys
 import time
 
 import numpy as np
+
+import windows
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = ROOT / "target" / "vectors"
@@ -45,6 +49,8 @@ NEAREST = 100
 CLUSTERED = "clustered-100k"
 REAL = "real-100k"
 REAL_COUNT = 100_000
+STATIC = "static-1m"
+STATIC_COUNT = 1_000_000
 
 # The sets in English, then the others, which are taken only if passages lack.
 ENGLISH = [
@@ -448,6 +454,25 @@ def real(cache):
     work.rmdir()
 
 
+def static(cache):
+    shared, folder, random = shared_folder(), cache / STATIC, np.random.default_rng(SEED)
+    texts, told = windows.texts(documents(shared, ENGLISH), STATIC_COUNT, random)
+    judged = [shared / "datasets" / "beir" / name for name in ENGLISH]
+    asked = windows.questions(judged, QUERIES, random)
+    for name, lines in [("base", texts), ("query", asked)]:
+        replace(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines).encode())
+    command = ["cargo", "bench", "--quiet", "--bench", "vectors", "--", "embed", STATIC, "--cache", str(cache)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    how = {
+        "kind": "windows of words of the judged sets in English, embedded by the bundled model",
+        "windows": told,
+        "order": f"{STATIC_COUNT} drawn at random",
+        "queries": "questions of the same sets, drawn at random",
+        "seed": SEED,
+    }
+    finish(folder, STATIC, (folder / "query.f32").stat().st_size // (4 * QUERIES), how)
+
+
 def truth(cache, name, dimensions, how):
     folder = cache / name
     for file in ["base.f32", "query.f32"]:
@@ -490,6 +515,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(CLUSTERED, parents=[common], help="Gaussian clusters")
     commands.add_parser(REAL, parents=[common], help="passages of the judged sets, embedded")
+    commands.add_parser(STATIC, parents=[common], help="a million windows of the judged sets, by the bundled model")
     told = commands.add_parser("truth", parents=[common], help="finish a set whose vectors come from elsewhere")
     told.add_argument("set", type=set_name)
     told.add_argument("--dimensions", type=positive, required=True)
@@ -513,6 +539,8 @@ def main():
         clustered(cache)
     elif given.command == REAL:
         real(cache)
+    elif given.command == STATIC:
+        static(cache)
     else:
         truth(cache, name, given.dimensions, given.how)
 

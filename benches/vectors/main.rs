@@ -11,8 +11,10 @@
 //! - `raw SET`: hnsw_rs by itself, as `SET/results/hnsw_rs.json`.
 //! - `churn SET`: 5 of 100 vectors replaced a round, 40 rounds: recall, space,
 //!   and how long queries took meanwhile.
-//! - `growth`: the first 10,000, 100,000 and 1,000,000 sentences that the bundled
-//!   model has embedded: speed, building, bytes, opening.
+//! - `growth SET`: its first 10,000, 100,000 and 1,000,000 vectors: speed,
+//!   building, bytes, opening.
+//! - `embed SET`: `base.f32` and `query.f32` from `base.txt` and `query.txt`, a
+//!   text a line, by the bundled model; `data.py` calls it.
 //!
 //! The engine is asked through its public interface, with a document for each
 //! vector. DIR is where `data.py` keeps its sets (`target/vectors`).
@@ -25,6 +27,7 @@
 )]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,13 +35,13 @@ use std::time::{Duration, Instant};
 
 use cento_core::{ChunkNo, Filter};
 use cento_embed::{Bundled, Embedder};
-use cento_index::{Effort, Engine, GraphBuilder, NewDocument, Precision, Residence, Store, View};
+use cento_index::{Effort, Engine, GraphBuilder, NewDocument, Residence, Store, View};
 use hnsw_rs::prelude::{DistDot, Hnsw};
 use serde_json::{Value, json};
 
 mod set;
 
-use set::{Set, build, document, field, name, options, sentence, settings, truth};
+use set::{Set, build, document, field, name, options, truth};
 
 const K: usize = 10;
 const EFS: [usize; 14] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 128, 200, 400];
@@ -74,8 +77,9 @@ fn main() {
         ["filters", set] => filters(&Set::read(&cache, set)),
         ["raw", set] => raw(&Set::read(&cache, set)),
         ["churn", set] => churn(&Set::read(&cache, set)),
-        ["growth"] => growth(most),
-        _ => eprintln!("say what to measure: search SET, filters SET, raw SET, churn SET, growth"),
+        ["growth", set] => growth(Set::read(&cache, set), most),
+        ["embed", set] => embed(&cache.join(set)),
+        _ => eprintln!("say what to measure: search, filters, raw, churn or growth, and a set"),
     }
 }
 
@@ -391,40 +395,17 @@ fn recall_now(view: &View, set: &Set) -> f64 {
     hits.sum::<usize>() as f64 / (K * queries.len()) as f64
 }
 
-fn growth(most: usize) {
-    let embedder = Bundled::new().unwrap();
-    let dimensions = embedder.contract().dimensions;
-    let queries: Vec<Vec<f32>> = (0..1000)
-        .map(|i| embedder.embed_query(&sentence(i * 997 + 13)).unwrap())
-        .collect();
+fn growth(mut set: Set, most: usize) {
+    let all = std::mem::take(&mut set.base);
     let mut measured: Vec<(f64, [f64; 4])> = Vec::new();
     for rows in [10_000, 100_000, 1_000_000] {
-        if rows > most {
+        if rows > most.min(all.len()) {
             break;
         }
-        let dir = tempfile::tempdir().unwrap();
-        let build_seconds = {
-            let store = Store::open(dir.path()).unwrap();
-            let settings = settings(dimensions, Precision::I8);
-            let engine = store.create(&name(), &settings).unwrap();
-            let all: Vec<usize> = (0..rows).collect();
-            for part in all.chunks(2000) {
-                let texts: Vec<String> = part.iter().map(|&row| sentence(row)).collect();
-                let vectors = embedder.embed_documents(&texts).unwrap();
-                let new = part
-                    .iter()
-                    .zip(texts.iter().zip(vectors))
-                    .map(|(&row, (text, vector))| document(row, text.clone(), vector, &json!({})));
-                engine
-                    .put(engine.view().generation(), new.collect())
-                    .unwrap();
-            }
-            let begun = Instant::now();
-            engine.refresh().unwrap();
-            let shown = begun.elapsed();
-            assert_eq!(engine.settle().unwrap(), None);
-            (begun.elapsed() - shown).as_secs_f64()
-        };
+        set.base = all[..rows].to_vec();
+        let dir = tempfile::tempdir_in(&set.folder).unwrap();
+        let build_seconds = build(dir.path(), &set, &[], GraphBuilder::Own);
+        let queries = &set.queries;
         let before = resident_bytes();
         let begun = Instant::now();
         let store = Store::open(dir.path()).unwrap();
@@ -433,12 +414,12 @@ fn growth(most: usize) {
         let opened = begun.elapsed();
         view.dense(&queries[0], None, K).unwrap();
         let first = begun.elapsed();
-        let exact = view.dense_batch(&queries, None, K, Effort::Exact).unwrap();
+        let exact = view.dense_batch(queries, None, K, Effort::Exact).unwrap();
         let truth: Vec<Vec<u32>> = exact
             .iter()
             .map(|answer| answer.hits.iter().map(|hit| hit.0.0 as u32).collect())
             .collect();
-        let points = points(&view, &queries, &truth, None, &TARGETS.map(Effort::Recall));
+        let points = points(&view, queries, &truth, None, &TARGETS.map(Effort::Recall));
         let speed = points[3]["qps_median"].as_f64().unwrap();
         let shape = view.vector_shape();
         let bytes = shape.bytes as f64;
@@ -472,6 +453,24 @@ fn growth(most: usize) {
             exponent(2),
             exponent(3)
         );
+    }
+}
+
+fn embed(folder: &Path) {
+    let embedder = Bundled::new().unwrap();
+    for name in ["base", "query"] {
+        let texts = fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap();
+        let texts: Vec<String> = texts.lines().map(str::to_owned).collect();
+        let file = fs::File::create(folder.join(format!("{name}.f32"))).unwrap();
+        let mut file = std::io::BufWriter::new(file);
+        for part in texts.chunks(10_000) {
+            for vector in embedder.embed_documents(part).unwrap() {
+                for value in vector {
+                    file.write_all(&value.to_le_bytes()).unwrap();
+                }
+            }
+        }
+        file.flush().unwrap();
     }
 }
 

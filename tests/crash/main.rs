@@ -42,7 +42,8 @@ use served::{Client, Served, command};
 
 /// So many rounds a collection lives.
 const ROUNDS: u64 = 20;
-/// In so many rounds one ingests by a command.
+/// One in so many rounds ingests by a command, drawn: counted off, they could
+/// fall on the same points again and again.
 const COMMANDS: u64 = 8;
 
 /// The chores that lead past a point.
@@ -142,7 +143,7 @@ impl Run {
             Death::At(point, _) => chores_to(&point[..]).to_vec(),
             Death::Anywhen(_) => Vec::new(),
         };
-        let is_command = chores.is_empty() && seed.is_multiple_of(COMMANDS);
+        let is_command = chores.is_empty() && random.one_in(COMMANDS);
         chores.extend((0..1 + random.below(3)).filter_map(|_| random.of(&all)));
         let plan = Plan {
             dir,
