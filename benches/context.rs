@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use cento_core::{CollectionName, TokenBudget};
 use cento_embed::{Bundled, Embedder};
-use cento_index::{Store, View};
+use cento_index::{Effort, Store, View};
 use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
 use cento_retrieve::{
     ContextRequest, Fusion, LEG_DEPTH, Legs, SearchRequest, Tokenizer, context, search,
@@ -74,6 +74,7 @@ fn measure_search(view: &View, embedder: &dyn Embedder, queries: &[String]) {
             filter: None,
             legs: Legs::default(),
             fusion: Fusion::default(),
+            effort: Effort::default(),
             depth: LEG_DEPTH,
             limit: 10,
         };
@@ -103,6 +104,7 @@ fn measure_context(
             filter: None,
             legs: Legs::default(),
             fusion: Fusion::default(),
+            effort: Effort::default(),
             budget: TokenBudget::new(budget).unwrap(),
             tokenizer,
         };

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cento_api::ServerConfig;
+use cento_index::Effort;
 use cento_ingest::Chunking;
-use cento_retrieve::{Fusion, Legs};
+use cento_retrieve::{Fusion, Legs, RetrieveError, effort};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use eval::*;
@@ -230,6 +231,37 @@ pub(crate) struct QueryArgs {
     /// How the lexical and the dense ranking become one: rrf, convex or absolute.
     #[arg(long, default_value_t = Fusion::default())]
     pub(crate) fusion: Fusion,
+
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
+}
+
+/// How hard the dense leg looks: one of these.
+#[derive(Debug, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct EffortArgs {
+    /// The share of the nearest vectors that the dense leg is to find, on average:
+    /// above 0 and up to 1.
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) recall: Option<f32>,
+
+    /// How many of the best a walk through a graph of vectors keeps in sight.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) ef: Option<usize>,
+
+    /// Compare every vector.
+    #[arg(long)]
+    pub(crate) exact: bool,
+}
+
+impl EffortArgs {
+    /// The effort that was asked for, or this one.
+    pub(crate) fn or(&self, default: Effort) -> Result<Effort, RetrieveError> {
+        match (self.recall, self.ef, self.exact) {
+            (None, None, false) => Ok(default),
+            (recall, ef, exact) => effort(recall, ef, exact),
+        }
+    }
 }
 
 #[derive(Debug, ClapArgs)]

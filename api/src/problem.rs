@@ -233,6 +233,7 @@ impl From<&RetrieveError> for Problem {
                 .with_help("ask a question; put long texts into the collection"),
             E::UnknownFusion { .. } => new("unknown_fusion", 400),
             E::UnknownLegs { .. } => new("unknown_legs", 400),
+            E::Effort { .. } => new("invalid_effort", 400),
             E::Embed(embed) => embed.into(),
             E::UnknownTokenizer { .. } => new("unknown_tokenizer", 400),
             E::TokenizerRead { .. } => new("tokenizer_unreadable", 400),

@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 
 use cento_core::{ByteSpan, Document, DocumentId, Passage, TokenBudget};
+use cento_index::Effort;
 use cento_retrieve::{ContextRequest, Fusion, Legs, Tokenizer, context, render};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct ContextAsking<'a> {
     pub legs: Legs,
     /// How the legs' scores become one, if there are two.
     pub fusion: Fusion,
+    /// How hard the dense leg looks.
+    pub effort: Effort,
     /// The budgets; each is filled anew.
     pub budgets: &'a [TokenBudget],
     /// What counts them.
@@ -126,6 +129,7 @@ pub fn contexts(
                 filter: None,
                 legs: asking.legs,
                 fusion: asking.fusion,
+                effort: asking.effort,
                 budget,
                 tokenizer: asking.tokenizer,
             };

@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 
 use cento_core::DocumentId;
+use cento_index::Effort;
 use cento_retrieve::{Fusion, Legs, SearchRequest, rank};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -31,6 +32,8 @@ pub struct Asking<'a> {
     pub fusion: Fusion,
     /// How many chunks each leg returns.
     pub depth: usize,
+    /// How hard the dense leg looks.
+    pub effort: Effort,
     /// The metadata field in which a document must agree with the query.
     pub filter_by: Option<&'a str>,
 }
@@ -159,6 +162,7 @@ pub fn ask(
                 legs: asking.legs,
                 fusion: asking.fusion,
                 depth: asking.depth,
+                effort: asking.effort,
                 limit: usize::MAX,
             };
             let found = rank(&indexed.view, &*indexed.embedder, &request);

@@ -77,6 +77,8 @@ pub enum System {
         fusion: Option<Fusion>,
         /// How many chunks each leg returns.
         depth: usize,
+        /// How hard the dense leg looks.
+        effort: String,
         /// The field in which a document must agree with the query.
         filter_by: Option<String>,
     },

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use cento_core::TokenBudget;
 use cento_embed::Embedder;
+use cento_index::Effort;
 use cento_ingest::{Chunking, Event};
 use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Tokenizer};
 
@@ -29,6 +30,9 @@ pub struct Plan {
     pub fusion: Fusion,
     /// How many chunks each leg returns.
     pub depth: usize,
+    /// How hard the dense leg looks. Only comparing everything gives the same figures
+    /// again after the vectors have been indexed anew.
+    pub effort: Effort,
     /// The metadata field in which a document must agree with the query.
     pub filter_by: Option<String>,
     /// Which questions are asked.
@@ -84,6 +88,7 @@ pub fn run(
         legs: plan.legs,
         fusion: (plan.legs == Legs::Hybrid).then_some(plan.fusion),
         depth: plan.depth,
+        effort: plan.effort.to_string(),
         filter_by: plan.filter_by.clone(),
     };
     let begun = Instant::now();
@@ -93,6 +98,7 @@ pub fn run(
                 legs: plan.legs,
                 fusion: plan.fusion,
                 depth: plan.depth,
+                effort: plan.effort,
                 filter_by: field,
             };
             let run = ask(dataset, &indexed, &asking, &questions)?;
@@ -104,6 +110,7 @@ pub fn run(
             let asking = ContextAsking {
                 legs: plan.legs,
                 fusion: plan.fusion,
+                effort: plan.effort,
                 budgets: &plan.budgets,
                 tokenizer,
             };

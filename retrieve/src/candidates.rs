@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, GenerationNo, Sequence};
 use cento_embed::Embedder;
-use cento_index::{DenseHits, LexicalHits, StoredChunk, View};
+use cento_index::{DenseHits, Effort, LexicalHits, Searched, StoredChunk, View};
 use serde::{Deserialize, Serialize};
 
 use crate::dedupe::duplicates;
@@ -35,6 +35,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) fusion: Fusion,
     /// How many chunks each leg returns.
     pub(crate) depth: usize,
+    /// How hard the dense leg looks.
+    pub(crate) effort: Effort,
 }
 
 /// A chunk that could answer.
@@ -55,9 +57,8 @@ pub(crate) struct Candidates {
     pub(crate) lexical: usize,
     /// How many the dense leg returned.
     pub(crate) dense: usize,
-    /// Whether the dense leg compared every vector; absent if the query has
-    /// no vector.
-    pub(crate) dense_exact: Option<bool>,
+    /// How the dense leg went about it; absent if the query has no vector.
+    pub(crate) dense_search: Option<Searched>,
     pub(crate) generation: GenerationNo,
     pub(crate) sequence: Sequence,
 }
@@ -91,7 +92,8 @@ impl Candidates {
                 if vector.iter().all(|&x| x == 0.0) {
                     return Ok(None);
                 }
-                let hits = view.dense(&vector, allowed.as_ref(), wanted.depth)?;
+                let hits =
+                    view.dense_with(&vector, allowed.as_ref(), wanted.depth, wanted.effort)?;
                 Ok(Some((vector, hits)))
             },
         );
@@ -118,7 +120,7 @@ impl Candidates {
             ranked: rank(chunks, &legs, &fused),
             lexical: lexical.hits.len(),
             dense: dense.as_ref().map_or(0, |(_, hits)| hits.hits.len()),
-            dense_exact: dense.map(|(_, hits)| hits.exact),
+            dense_search: dense.map(|(_, hits)| hits.searched),
             generation: view.generation(),
             sequence: view.sequence(),
         })
@@ -246,7 +248,7 @@ mod tests {
                 (ChunkNo(5), CosineScore(0.2)),
             ],
             exact: true,
-            searched: cento_index::Searched::default(),
+            searched: Searched::default(),
         };
         Union::of(&lexical, Some(&dense))
     }

@@ -2,7 +2,7 @@
 
 use cento_core::{ByteSpan, Filter, TokenBudget, TokenCount};
 use cento_embed::Embedder;
-use cento_index::{StoredChunk, View};
+use cento_index::{Effort, StoredChunk, View};
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::{Candidates, LEG_DEPTH, Wanted};
@@ -23,6 +23,8 @@ pub struct ContextRequest<'a> {
     pub legs: Legs,
     /// How the legs' scores become one, if there are two.
     pub fusion: Fusion,
+    /// How hard the dense leg looks; see [`effort`](crate::effort).
+    pub effort: Effort,
     /// The most tokens of the whole rendered string.
     pub budget: TokenBudget,
     /// What counts them.
@@ -62,6 +64,7 @@ pub fn context(
         legs: request.legs,
         fusion: request.fusion,
         depth: LEG_DEPTH,
+        effort: request.effort,
     };
     let found = Candidates::find(view, embedder, &query, &wanted)?;
     let text = |chunk: &StoredChunk, span| Ok(view.text(chunk, span)?);
@@ -118,7 +121,8 @@ pub(crate) fn assemble(
             tokenizer: request.tokenizer.name().to_owned(),
             generation: found.generation,
             sequence: found.sequence,
-            dense_exact: found.dense_exact,
+            dense_exact: found.dense_search.map(|searched| searched.is_exact()),
+            dense_search: found.dense_search,
             counts: ReceiptCounts::of(found, &candidates, citations.len()),
             candidates,
         },
@@ -137,6 +141,7 @@ mod tests {
     use crate::test_common::{any_text, any_title, cut, tokenizer_files};
     use crate::{DropReason, unescape_text};
     use cento_core::{GenerationNo, Sequence};
+    use cento_index::Searched;
     use proptest::prelude::*;
 
     static TOKENIZERS: LazyLock<Vec<Tokenizer>> = LazyLock::new(|| {
@@ -200,7 +205,7 @@ mod tests {
             lexical: ranked.len(),
             ranked,
             dense: 0,
-            dense_exact: Some(true),
+            dense_search: Some(Searched::default()),
             generation: GenerationNo(1),
             sequence: Sequence(3),
         };
@@ -209,6 +214,7 @@ mod tests {
             filter: None,
             legs: Legs::default(),
             fusion: Fusion::default(),
+            effort: Effort::default(),
             budget: TokenBudget::new(budget).expect("not zero"),
             tokenizer,
         };
@@ -271,6 +277,7 @@ mod tests {
                 "fusion": "absolute",
                     "budget": 2000, "tokens": 32, "tokenizer": "o200k",
                     "generation": 1, "sequence": 3, "dense_exact": true,
+                    "dense_search": {"scanned": 0, "walked": 0, "walked_among": 0, "compared": 0},
                     "counts": {
                         "candidates": 1, "lexical": 1, "dense": 0, "taken": 1,
                         "duplicates": 0, "too_large": 0, "passages": 1

@@ -37,6 +37,12 @@ pub enum RetrieveError {
         /// The names there are, joined for reading.
         known: String,
     },
+    /// The caller's fault: no search of vectors goes so.
+    #[error("{reason}")]
+    Effort {
+        /// What is wrong with what was asked.
+        reason: String,
+    },
     /// The caller's fault: no built-in tokenizer has this name.
     #[error(
         "no tokenizer is called '{name}'; there is: {known}, or the path of a tokenizer.json file"

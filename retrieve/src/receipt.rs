@@ -7,6 +7,7 @@
 //!   "query": "…", "filter": null, "legs": "hybrid", "fusion": "absolute",
 //!   "budget": 2000, "tokens": 1987, "tokenizer": "o200k",
 //!   "generation": 1, "sequence": 12, "dense_exact": true,
+//!   "dense_search": {"scanned": 1, "walked": 0, "walked_among": 0, "compared": 260},
 //!   "counts": {"candidates": 150, "lexical": 100, "dense": 100,
 //!              "taken": 14, "duplicates": 3, "too_large": 133, "passages": 9},
 //!   "candidates": [
@@ -23,6 +24,7 @@ use cento_core::{
     Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, FusedScore, GenerationNo, Sequence,
     TokenBudget, TokenCount,
 };
+use cento_index::Searched;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -55,6 +57,9 @@ pub struct Receipt {
     /// Whether the dense leg compared every vector; absent if the query has no
     /// vector.
     pub dense_exact: Option<bool>,
+    /// How the dense leg went about it: how many parts it scanned or walked, and
+    /// what it compared; absent if the query has no vector.
+    pub dense_search: Option<Searched>,
     /// How many of what.
     pub counts: ReceiptCounts,
     /// Every candidate of either leg exactly once, in the fused order.

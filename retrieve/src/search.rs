@@ -5,7 +5,7 @@ use cento_core::{
     Sequence,
 };
 use cento_embed::Embedder;
-use cento_index::View;
+use cento_index::{Effort, Searched, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -26,6 +26,8 @@ pub struct SearchRequest<'a> {
     /// How many chunks each leg returns; [`LEG_DEPTH`](crate::LEG_DEPTH) unless
     /// there is a reason to look deeper.
     pub depth: usize,
+    /// How hard the dense leg looks; see [`effort`](crate::effort).
+    pub effort: Effort,
     /// The most answers; it only cuts, the ranking does not depend on it.
     pub limit: usize,
 }
@@ -82,6 +84,9 @@ pub struct SearchResponse {
     /// Whether the dense leg compared every vector; absent if the query has no
     /// vector.
     pub dense_exact: Option<bool>,
+    /// How the dense leg went about it: how many parts it scanned or walked, and
+    /// what it compared; absent if the query has no vector.
+    pub dense_search: Option<Searched>,
     /// How many chunks the legs found together, duplicates included.
     pub candidates: usize,
 }
@@ -103,7 +108,8 @@ pub fn search(
         sequence: found.sequence,
         legs: request.legs,
         fusion: request.fusion,
-        dense_exact: found.dense_exact,
+        dense_exact: found.dense_search.map(|searched| searched.is_exact()),
+        dense_search: found.dense_search,
         candidates: found.ranked.len(),
     })
 }
@@ -156,6 +162,7 @@ fn find(
         legs: request.legs,
         fusion: request.fusion,
         depth: request.depth,
+        effort: request.effort,
     };
     Candidates::find(view, embedder, &query, &wanted)
 }

@@ -7,7 +7,7 @@ mod shelves;
 
 use cento_core::{ChunkNo, CoreError, Filter, TokenBudget, TokenCount};
 use cento_embed::Embedder;
-use cento_index::{IndexError, StoredChunk};
+use cento_index::{Effort, IndexError, StoredChunk};
 use cento_retrieve::{
     ContextRequest, Decision, DropReason, Fusion, LEG_DEPTH, Legs, RetrieveError, SearchRequest,
     Tokenizer, context, search,
@@ -33,6 +33,7 @@ fn asked(query: &str) -> SearchRequest<'_> {
         filter: None,
         legs: Legs::default(),
         fusion: Fusion::default(),
+        effort: Effort::default(),
         depth: LEG_DEPTH,
         limit: 10,
     }
@@ -107,6 +108,7 @@ fn a_filter_holds_for_all_that_is_quoted() {
             filter: Some(filter),
             legs: Legs::default(),
             fusion: Fusion::default(),
+            effort: Effort::default(),
             budget: TokenBudget::new(1_000).expect("not zero"),
             tokenizer: &tokenizer,
         };
@@ -140,6 +142,7 @@ fn an_equal_text_is_quoted_once_and_its_twin_is_in_the_receipt() {
         filter: None,
         legs: Legs::default(),
         fusion: Fusion::Rrf,
+        effort: Effort::default(),
         budget: TokenBudget::new(10_000).expect("not zero"),
         tokenizer: &tokenizer,
     };

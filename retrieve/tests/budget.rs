@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use cento_core::{Filter, TokenBudget, TokenCount};
-use cento_index::View;
+use cento_index::{Effort, View};
 use cento_retrieve::{
     ContextRequest, ContextResponse, Decision, DropReason, Fusion, LEG_DEPTH, Legs, SearchRequest,
     Tokenizer, context, search,
@@ -71,6 +71,7 @@ fn check(view: &View, question: &Question) -> Result<(), TestCaseError> {
         filter: question.filtered.then_some(&shelf),
         legs: *question.legs.get(&Legs::ALL),
         fusion: *question.fusion.get(&Fusion::ALL),
+        effort: Effort::default(),
         budget: TokenBudget::new(question.budget).expect("not zero"),
         tokenizer,
     };
@@ -109,6 +110,7 @@ fn check_receipt(
         filter: request.filter,
         legs: request.legs,
         fusion: request.fusion,
+        effort: Effort::default(),
         depth: LEG_DEPTH,
         limit: usize::MAX,
     };

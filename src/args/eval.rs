@@ -8,6 +8,8 @@ use cento_ingest::Chunking;
 use cento_retrieve::{Fusion, LEG_DEPTH, Legs};
 use clap::{Args as ClapArgs, Subcommand};
 
+use super::EffortArgs;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvalCommand {
     /// Ingest a judged set, ask its questions, and measure the answers.
@@ -113,6 +115,10 @@ pub(crate) struct EvalRunArgs {
     /// How many chunks each leg returns.
     #[arg(long, default_value_t = LEG_DEPTH, value_name = "COUNT")]
     pub(crate) depth: usize,
+
+    /// The dense leg compares every vector, unless one of these is given.
+    #[command(flatten)]
+    pub(crate) effort: EffortArgs,
 
     /// Ask each query only of documents whose metadata field has the value that
     /// the query has there.

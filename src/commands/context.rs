@@ -18,12 +18,12 @@ pub(crate) fn run(place: &Place, args: &ContextArgs, json: bool) -> Outcome {
     target.tell_recovery(&collection)?;
     let asked = ContextQuery {
         filter: filter::asked(&args.query.filters, &target, &collection)?,
-        collection,
-        query: args.query.query.clone(),
         legs: args.query.legs,
         fusion: args.query.fusion,
-        max_tokens: budget,
-        tokenizer: None,
+        recall: args.query.effort.recall,
+        ef: args.query.effort.ef,
+        exact: args.query.effort.exact,
+        ..ContextQuery::new(collection, &args.query.query, budget)
     };
     let response = target.context(&asked, &args.tokenizer)?;
     if json {

@@ -15,7 +15,7 @@ use cento_api::{Problem, ServerConfig, Service, ServiceOptions, run as serve};
 use cento_core::{CollectionName, TokenBudget};
 use cento_index::View;
 use cento_ingest::{Options, Report, Source};
-use cento_retrieve::{ContextResponse, Fusion, Legs};
+use cento_retrieve::ContextResponse;
 use include_dir::{Dir, include_dir};
 use serde_json::json;
 
@@ -121,15 +121,8 @@ fn ask(
     let mut answers = Vec::new();
     for query in QUESTIONS {
         let begun = Instant::now();
-        let response = service.context(&ContextQuery {
-            collection: collection.clone(),
-            query: query.to_owned(),
-            filter: None,
-            legs: Legs::default(),
-            fusion: Fusion::default(),
-            max_tokens: TokenBudget::new(BUDGET)?,
-            tokenizer: None,
-        })?;
+        let budget = TokenBudget::new(BUDGET)?;
+        let response = service.context(&ContextQuery::new(collection.clone(), query, budget))?;
         let elapsed = begun.elapsed();
         check_citations(&view, &response)?;
         answers.push((elapsed, response));

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use cento_api::Problem;
 use cento_core::TokenBudget;
 use cento_eval::{Dataset, Means, Outcome, Plan, Qrels, Run};
+use cento_index::Effort;
 use cento_ingest::Chunking;
 use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Tokenizer};
 use serde_json::json;
@@ -36,6 +37,7 @@ fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
         legs: args.legs,
         fusion: args.fusion,
         depth: depth(args.depth)?,
+        effort: args.effort.or(Effort::Exact)?,
         filter_by: args.filter_by.as_deref().map(field).transpose()?,
         queries: args.budgets.queries,
         measures: args.measures.measures.clone(),
@@ -79,6 +81,7 @@ fn measure_candidates(args: &EvalContextsArgs, json: bool) -> CommandOutcome {
         legs: Legs::default(),
         fusion: Fusion::default(),
         depth: LEG_DEPTH,
+        effort: Effort::Exact,
         filter_by: None,
         queries: args.budgets.queries,
         measures: vec![],

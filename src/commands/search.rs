@@ -18,6 +18,9 @@ pub(crate) fn run(place: &Place, args: &SearchArgs, json: bool) -> Outcome {
         filter: filter::asked(&args.query.filters, &target, &collection)?,
         legs: args.query.legs,
         fusion: args.query.fusion,
+        recall: args.query.effort.recall,
+        ef: args.query.effort.ef,
+        exact: args.query.effort.exact,
         limit: args.limit,
         ..SearchQuery::new(&args.query.query)
     };

@@ -154,6 +154,7 @@ fn questions_that_make_no_sense_are_refused_with_their_code() {
             "invalid_filter",
         ),
         (vec!["search", "x", "-f", "nonsense"], "invalid_filter"),
+        (vec!["search", "x", "--recall", "2"], "invalid_effort"),
         (vec!["show", "b"], "unknown_document"),
         (vec!["list", "-c", "other"], "unknown_collection"),
         (vec!["delete", "a", "-c", "other"], "unknown_collection"),
@@ -169,6 +170,8 @@ fn questions_that_make_no_sense_are_refused_with_their_code() {
     let ran = cento(&data, &["search", "x", "--fusion", "sum"]);
     assert_eq!(ran.code, Some(2), "arguments are checked by the parser");
     assert!(ran.stderr.contains("absolute"), "{}", ran.stderr);
+    let ran = cento(&data, &["search", "x", "--ef", "10", "--exact"]);
+    assert_eq!(ran.code, Some(2), "one of them, not two");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use cento_core::{CollectionName, DocumentId, TokenBudget};
 use cento_embed::Bundled;
 use cento_eval::{EvidenceMeans, EvidenceScore, Gold, cited_spans, load, verify};
-use cento_index::{Engine, Store, View};
+use cento_index::{Effort, Engine, Store, View};
 use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
 use cento_retrieve::{ContextRequest, Fusion, Legs, Tokenizer, context};
 
@@ -75,6 +75,7 @@ fn means(demo: &Demo, view: &View, gold: &[Gold], fusion: Fusion, tokens: usize)
             filter: None,
             legs: Legs::default(),
             fusion,
+            effort: Effort::default(),
             budget: TokenBudget::new(tokens).unwrap(),
             tokenizer: &tokenizer,
         };

@@ -3,7 +3,7 @@
 use cento_core::{CollectionName, Filter};
 use cento_retrieve::{
     ContextRequest, ContextResponse, LEG_DEPTH, RetrieveError, SearchRequest, SearchResponse,
-    Tokenizer, context, search,
+    Tokenizer, context, effort, search,
 };
 use serde_json::Value;
 
@@ -31,6 +31,7 @@ impl Service {
             filter: filter.as_ref(),
             legs: asked.legs,
             fusion: asked.fusion,
+            effort: effort(asked.recall, asked.ef, asked.exact)?,
             depth: LEG_DEPTH,
             limit,
         };
@@ -72,6 +73,7 @@ impl Service {
             filter: filter.as_ref(),
             legs: asked.legs,
             fusion: asked.fusion,
+            effort: effort(asked.recall, asked.ef, asked.exact)?,
             budget: asked.max_tokens,
             tokenizer,
         };

@@ -26,6 +26,24 @@ pub struct SearchQuery {
     /// How the legs' scores become one.
     #[serde(default)]
     pub fusion: Fusion,
+    /// What share of the nearest vectors the dense leg is to find on average, above 0
+    /// and up to 1: the more, the slower; 0.99 if none of `recall`, `ef` and `exact`
+    /// is given. At 1 every vector is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(exclusive_minimum = 0, maximum = 1)]
+    pub recall: Option<f32>,
+    /// How many of the best a walk through a graph keeps in sight, in the place of
+    /// `recall`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::whole::optional"
+    )]
+    #[schema(minimum = 1, maximum = 10000)]
+    pub ef: Option<usize>,
+    /// Whether every vector is compared, in the place of `recall`.
+    #[serde(default)]
+    pub exact: bool,
     /// The most answers. It only cuts: the ranking does not depend on it.
     #[serde(
         default = "SearchQuery::default_limit",
@@ -46,6 +64,9 @@ impl SearchQuery {
             filter: None,
             legs: Legs::default(),
             fusion: Fusion::default(),
+            recall: None,
+            ef: None,
+            exact: false,
             limit: Self::default_limit(),
         }
     }
@@ -75,6 +96,24 @@ pub struct ContextQuery {
     /// How the legs' scores become one.
     #[serde(default)]
     pub fusion: Fusion,
+    /// What share of the nearest vectors the dense leg is to find on average, above 0
+    /// and up to 1: the more, the slower; 0.99 if none of `recall`, `ef` and `exact`
+    /// is given. At 1 every vector is compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(exclusive_minimum = 0, maximum = 1)]
+    pub recall: Option<f32>,
+    /// How many of the best a walk through a graph keeps in sight, in the place of
+    /// `recall`.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "super::whole::optional"
+    )]
+    #[schema(minimum = 1, maximum = 10000)]
+    pub ef: Option<usize>,
+    /// Whether every vector is compared, in the place of `recall`.
+    #[serde(default)]
+    pub exact: bool,
     /// The most tokens of the whole rendered context.
     #[serde(deserialize_with = "super::whole::budget")]
     pub max_tokens: TokenBudget,
@@ -83,4 +122,22 @@ pub struct ContextQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^(o200k|cl100k)(_base)?$")]
     pub tokenizer: Option<String>,
+}
+
+impl ContextQuery {
+    /// A question with everything by default.
+    pub fn new(collection: CollectionName, query: impl Into<String>, budget: TokenBudget) -> Self {
+        Self {
+            collection,
+            query: query.into(),
+            filter: None,
+            legs: Legs::default(),
+            fusion: Fusion::default(),
+            recall: None,
+            ef: None,
+            exact: false,
+            max_tokens: budget,
+            tokenizer: None,
+        }
+    }
 }

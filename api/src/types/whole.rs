@@ -29,6 +29,16 @@ pub(super) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize
         })
 }
 
+/// The same, or none.
+pub(super) fn optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    #[derive(serde::Deserialize)]
+    struct Whole(#[serde(deserialize_with = "number")] usize);
+    let whole = Option::<Whole>::deserialize(deserializer)?;
+    Ok(whole.map(|Whole(number)| number))
+}
+
 /// 2^53: below it a double is exact.
 const MOST: f64 = 9_007_199_254_740_992.0;
 

@@ -42,6 +42,30 @@ fn a_search_says_what_each_leg_thinks() {
 }
 
 #[test]
+fn a_question_says_how_hard_vectors_are_looked_for_and_hears_how_they_were() {
+    let server = filled();
+    for effort in [
+        json!({}),
+        json!({"recall": 0.9}),
+        json!({"ef": 64.0}),
+        json!({"exact": true}),
+    ] {
+        let mut body = json!({"query": "how long does a refund take?", "limit": 1});
+        let fields = body.as_object_mut().unwrap();
+        fields.extend(effort.as_object().unwrap().clone());
+        let found = search(&server, &body).json();
+        assert_eq!(found["dense_exact"], true, "so few are compared one by one");
+        assert_eq!(
+            found["dense_search"],
+            json!({"scanned": 1, "walked": 0, "walked_among": 0, "compared": 3}),
+            "{effort}"
+        );
+    }
+    let body = json!({"query": "refund", "legs": "lexical"});
+    assert_eq!(search(&server, &body).json()["dense_search"], Value::Null);
+}
+
+#[test]
 fn a_filter_holds_for_every_leg() {
     let server = filled();
     for legs in ["lexical", "dense", "hybrid"] {
@@ -98,6 +122,16 @@ fn a_question_that_makes_no_sense_is_told_so() {
         (json!({"query": "x".repeat(8193)}), 400, "query_too_long"),
         (json!({"query": "x", "limit": 0}), 400, "invalid_limit"),
         (json!({"query": "x", "limit": 201}), 400, "invalid_limit"),
+        (json!({"query": "x", "recall": 0}), 400, "invalid_effort"),
+        (json!({"query": "x", "recall": 1.5}), 400, "invalid_effort"),
+        (json!({"query": "x", "ef": 0}), 400, "invalid_effort"),
+        (json!({"query": "x", "ef": 10001}), 400, "invalid_effort"),
+        (
+            json!({"query": "x", "ef": 10, "exact": true}),
+            400,
+            "invalid_effort",
+        ),
+        (json!({"query": "x", "ef": 1.5}), 422, "invalid_request"),
         (json!({"query": "x", "limit": -1}), 422, "invalid_request"),
         (
             json!({"query": "x", "legs": "both"}),

@@ -4,6 +4,7 @@
 //! for their neighbours, by a walk and by comparing all. What comes of it is a
 //! table, from which a search takes its `ef`.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -40,6 +41,16 @@ impl Default for Effort {
     /// 99 of 100.
     fn default() -> Self {
         Self::Recall(0.99)
+    }
+}
+
+impl fmt::Display for Effort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recall(recall) => write!(f, "recall {recall}"),
+            Self::Ef(ef) => write!(f, "ef {ef}"),
+            Self::Exact => f.write_str("exact"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use cento_core::{ChunkNo, CosineScore};
+use serde::{Deserialize, Serialize};
 
 use super::allowed::Rows;
 use super::effort::{Effort, ef_for};
@@ -19,7 +20,8 @@ use super::scan;
 use super::segment::Segment;
 
 /// How a search of vectors was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Searched {
     /// Parts of which every allowed vector was compared.
     pub scanned: u32,

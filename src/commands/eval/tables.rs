@@ -14,12 +14,13 @@ pub(super) fn report(report: &Report) {
             embedder,
             legs,
             fusion,
+            effort,
             ..
         } => {
             let fusion = fusion
                 .map(|fusion| format!(" {fusion}"))
                 .unwrap_or_default();
-            format!("{legs}{fusion}, chunks {chunking}, {embedder}")
+            format!("{legs}{fusion}, {effort}, chunks {chunking}, {embedder}")
         }
         System::Candidates { .. } => "another system's candidates".to_owned(),
     };
