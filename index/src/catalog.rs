@@ -354,42 +354,52 @@ impl Catalog {
     /// Called on open, when no view exists; rows that none will ask for again
     /// are erased on the way.
     pub(crate) fn sweep(&self) -> Result<(RoaringTreemap, u64), IndexError> {
-        let mut live = RoaringTreemap::new();
-        let mut count = 0;
         let mut dead_rows = sled::Batch::default();
+        let mut standing: Vec<ChunkNo> = Vec::new();
         // All rows of one id are adjacent, and only the last of them stands:
         // the others, and a deletion's mark, are dead.
-        let mut previous: Option<(sled::IVec, DocumentId)> = None;
-        for row in self.db.scan_prefix(b"d") {
-            let (key, value) = row.map_err(failed)?;
-            let (id, _) = parse_document_key(&key)?;
-            if let Some((older, other)) = previous.take()
-                && other == id
-            {
-                dead_rows.remove(older);
+        let mut newest: Option<(sled::IVec, Standing)> = None;
+        let mut rows = self.db.scan_prefix(b"d");
+        loop {
+            let next = match rows.next().transpose().map_err(failed)? {
+                Some((key, value)) => Some((key, decode::<Standing>(&value)?)),
+                None => None,
+            };
+            if let Some((key, stands)) = newest.take() {
+                let is_last = match &next {
+                    Some((later, _)) => id_part(&key)? != id_part(later)?,
+                    None => true,
+                };
+                match stands {
+                    Standing::Version(first_chunk) if is_last => standing.push(first_chunk),
+                    Standing::Pending if is_last => {}
+                    _ => dead_rows.remove(key),
+                }
             }
-            if decode::<Standing>(&value)? == Standing::Deleted {
-                dead_rows.remove(key);
-            } else {
-                previous = Some((key, id));
+            if next.is_none() {
+                break;
             }
+            newest = next;
         }
-        self.db.apply_batch(dead_rows).map_err(failed)?;
-        self.for_each_version(|_, version| {
-            live.insert_range(version.numbers());
-            count += 1;
-            Ok(())
-        })?;
-        let mut dead_rows = sled::Batch::default();
+        let mut live = RoaringTreemap::new();
+        standing.sort_unstable();
+        let mut missing = standing.iter().peekable();
         for row in self.db.scan_prefix(b"c") {
             let (key, value) = row.map_err(failed)?;
             let version: Version = decode(&value)?;
-            if !live.contains(version.first_chunk.0) {
+            if missing.next_if_eq(&&version.first_chunk).is_some() {
+                live.insert_range(version.numbers());
+            } else {
                 dead_rows.remove(key);
             }
         }
+        if let Some(first_chunk) = missing.next() {
+            return Err(failed(format!(
+                "the row of the version that begins with chunk {first_chunk} is missing"
+            )));
+        }
         self.db.apply_batch(dead_rows).map_err(failed)?;
-        Ok((live, count))
+        Ok((live, standing.len() as u64))
     }
 
     /// Erases rows that no view can ask for any more.
@@ -458,6 +468,12 @@ fn document_key(id: &DocumentId, sequence: Sequence) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(&sequence.0.to_be_bytes());
     key
+}
+
+/// What is the same in all keys of one document.
+fn id_part(key: &[u8]) -> Result<&[u8], IndexError> {
+    let id = key.split_last_chunk::<8>().map(|(rest, _)| rest);
+    id.ok_or_else(|| failed("a document's key cannot be read"))
 }
 
 fn parse_document_key(key: &[u8]) -> Result<(DocumentId, Sequence), IndexError> {
