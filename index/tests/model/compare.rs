@@ -22,7 +22,8 @@ pub(crate) struct Shown {
 pub(crate) struct Sight {
     pub(crate) sequence: u64,
     pub(crate) generation: u32,
-    pub(crate) restores: u32,
+    /// Of which folder of its generation.
+    pub(crate) folders: u32,
     pub(crate) is_whole: bool,
     pub(crate) documents: BTreeMap<u8, Shown>,
 }

@@ -47,8 +47,8 @@ struct Model {
     former: Option<(u64, Generation)>,
     next_generation: u32,
     snapshots: BTreeMap<u8, (Documents, Generation)>,
-    /// How often a snapshot was gone back to.
-    restores: u32,
+    /// How often the serving generation came to have files of another folder.
+    folders: u32,
     /// The version of a document that stood before the one that stands.
     before: BTreeMap<u8, u64>,
 }
@@ -83,7 +83,7 @@ impl Model {
         Sight {
             sequence: self.sequence,
             generation: self.serving.number,
-            restores: self.restores,
+            folders: self.folders,
             is_whole: self.serving.is_whole,
             documents: (self.documents.iter())
                 .map(|(document, standing)| (*document, shown(standing)))
@@ -176,7 +176,7 @@ impl World {
             former: None,
             next_generation: 2,
             snapshots: BTreeMap::new(),
-            restores: 0,
+            folders: 0,
             before: BTreeMap::new(),
         };
         Self {
@@ -403,7 +403,7 @@ impl World {
         model.serving = serving;
         model.building = None;
         model.former = None;
-        model.restores += 1;
+        model.folders += 1;
         self.publish();
     }
 
@@ -519,10 +519,10 @@ impl World {
     fn resume(&mut self, engine: &Engine) {
         let model = &mut self.model;
         let wanted = model.former.map_or(model.serving, |(_, former)| former);
-        // A generation that came back with a snapshot has files of its own.
-        let files = (wanted.number, model.restores);
+        // A generation that was purged, or came back with a snapshot, has other files.
+        let files = (wanted.number, model.folders);
         let is_looked_at =
-            (self.held.iter()).any(|(_, sight)| (sight.generation, sight.restores) == files);
+            (self.held.iter()).any(|(_, sight)| (sight.generation, sight.folders) == files);
         let resumed = engine.resume_generation(GenerationNo(wanted.number));
         if model.building.is_some() {
             assert!(matches!(
@@ -558,6 +558,7 @@ impl World {
             model.snapshots.clear();
         }
         model.former = None;
+        model.folders += 1;
         self.publish();
     }
 
