@@ -1,7 +1,7 @@
 //! How fast, how exact and how large is this engine on a vector set?
 //!
 //! `cargo bench --bench vectors -- PART [SET] [--cache DIR] [--builder hnsw_rs]
-//! [--mapped]`,
+//! [--mapped] [--flood]`,
 //! beside `benches/vectors/peers.py`, on the same sets and in the same way:
 //!
 //! - `search SET`: builds with all processors, asks the 1,000 queries on one
@@ -9,8 +9,9 @@
 //!   `SET/results/cento.json`, which `peers.py report` shows beside the peers.
 //! - `filters SET`: the same under each filter of the set, by target recall.
 //! - `raw SET`: hnsw_rs by itself, as `SET/results/hnsw_rs.json`.
-//! - `churn SET`: 5 of 100 vectors replaced a round, 40 rounds: recall, space,
-//!   and how long queries took meanwhile.
+//! - `churn SET`: 5 of 100 vectors replaced a round, 40 rounds: recall and space
+//!   once what is to be frozen is, and how long queries took meanwhile. With
+//!   `--flood` the next round does not wait for that.
 //! - `growth SET`: its first 10,000, 100,000 and 1,000,000 vectors: speed,
 //!   building, bytes, opening.
 //! - `embed SET`: `base.f32` and `query.f32` from `base.txt` and `query.txt`, a
@@ -53,7 +54,7 @@ fn main() {
     let mut words = Vec::new();
     let (mut cache, mut builder) = (PathBuf::from("target/vectors"), GraphBuilder::Own);
     let mut residence = Residence::Memory;
-    let mut most = 1_000_000;
+    let (mut most, mut is_flood) = (1_000_000, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -66,6 +67,7 @@ fn main() {
                 }
             }
             "--mapped" => residence = Residence::Mapped,
+            "--flood" => is_flood = true,
             "--most" => most = arguments.next().unwrap().parse().unwrap(),
             "--bench" => {}
             word => words.push(word.to_owned()),
@@ -76,7 +78,7 @@ fn main() {
         ["search", set] => search(&Set::read(&cache, set), builder, residence),
         ["filters", set] => filters(&Set::read(&cache, set)),
         ["raw", set] => raw(&Set::read(&cache, set)),
-        ["churn", set] => churn(&Set::read(&cache, set)),
+        ["churn", set] => churn(&Set::read(&cache, set), is_flood),
         ["growth", set] => growth(Set::read(&cache, set), most),
         ["embed", set] => embed(&cache.join(set)),
         _ => eprintln!("say what to measure: search, filters, raw, churn or growth, and a set"),
@@ -308,7 +310,7 @@ fn raw(set: &Set) {
     );
 }
 
-fn churn(set: &Set) {
+fn churn(set: &Set, is_flood: bool) {
     let dir = tempfile::tempdir_in(&set.folder).unwrap();
     build(dir.path(), set, &[], GraphBuilder::Own);
     let store = Store::open(dir.path()).unwrap();
@@ -317,7 +319,7 @@ fn churn(set: &Set) {
     let rows = set.base.len();
     let mut state = 7_u64;
     let (mut worst, mut most) = (1.0_f64, 0_u64);
-    let stop = AtomicBool::new(false);
+    let (stop, rests) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut times: Vec<Duration> = std::thread::scope(|scope| {
         let asker = scope.spawn(|| {
             let mut times = Vec::new();
@@ -325,10 +327,14 @@ fn churn(set: &Set) {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
+                std::thread::sleep(Duration::from_micros(500));
+                // Measuring recall takes all processors.
+                if rests.load(Ordering::Relaxed) {
+                    continue;
+                }
                 let begun = Instant::now();
                 std::hint::black_box(engine.view().dense(query, None, K).unwrap());
                 times.push(begun.elapsed());
-                std::thread::sleep(Duration::from_micros(500));
             }
             times
         });
@@ -346,18 +352,27 @@ fn churn(set: &Set) {
             let begun = Instant::now();
             engine.put(engine.view().generation(), new).unwrap();
             let put = begun.elapsed();
-            let view = engine.refresh().unwrap();
+            engine.refresh().unwrap();
             let seen = begun.elapsed();
-            engine.checkpoint().unwrap();
+            if is_flood {
+                engine.checkpoint().unwrap();
+            } else {
+                assert_eq!(engine.settle().unwrap(), None);
+            }
+            let frozen = begun.elapsed() - seen;
+            let view = engine.view();
+            rests.store(true, Ordering::Relaxed);
             let recall = recall_now(&view, set);
+            rests.store(false, Ordering::Relaxed);
             worst = worst.min(recall);
             let bytes = vector_bytes(dir.path());
             most = most.max(bytes);
             let shape = view.vector_shape();
             println!(
-                "round {round:2}: put {:.2} s, seen after {:.2} s; recall {recall:.4}; {} segments, {} frozen, {} fresh; {:.2} of a fresh build's bytes",
+                "round {round:2}: put {:.2} s, seen after {:.2} s, then {:.2} s; recall {recall:.4}; {} segments, {} frozen, {} fresh; {:.2} of a fresh build's bytes",
                 put.as_secs_f64(),
                 seen.as_secs_f64(),
+                frozen.as_secs_f64(),
                 shape.segments,
                 shape.frozen,
                 shape.fresh,
