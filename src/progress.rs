@@ -6,6 +6,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use cento_index::Freezing;
 use cento_ingest::{Event, Report};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -49,6 +50,22 @@ impl Progress {
                 }
                 _ => {}
             },
+        }
+    }
+
+    /// Shows how far vectors are frozen, which goes on after the last document.
+    pub(crate) fn show_freezing(&mut self, freezing: Freezing) {
+        let Freezing { linked, rows } = freezing;
+        let text = format!("linking vectors: {linked} of {rows}");
+        match self {
+            Self::Json => {}
+            Self::Bar(bar) => bar.set_message(text),
+            Self::Lines { last } => {
+                if last.elapsed() >= LINE_EVERY {
+                    *last = Instant::now();
+                    output::note(text);
+                }
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use cento_core::{Chunk, ContentHash, CoreError, Document, DocumentId, GenerationNo, Sequence};
@@ -31,6 +32,7 @@ use crate::log::{Log, log_dir, remove_strays};
 use crate::manifest::{GenerationState, Manifest, Root};
 use crate::projections::{Projection, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
+use crate::vectors::Freezing;
 use crate::view::View;
 use crate::{CollectionSettings, IndexError, fault};
 
@@ -301,11 +303,28 @@ impl Engine {
     /// # Errors
     /// As [`Engine::checkpoint`].
     pub fn settle(&self) -> Result<Option<String>, IndexError> {
-        loop {
+        self.settle_while(|_| true)
+    }
+
+    /// As [`Engine::settle`], as long as that is wanted: `goes_on` is told now and then
+    /// how far it is, and ends the waiting by returning false.
+    ///
+    /// # Errors
+    /// As [`Engine::checkpoint`].
+    pub fn settle_while(
+        &self,
+        mut goes_on: impl FnMut(Freezing) -> bool,
+    ) -> Result<Option<String>, IndexError> {
+        const AWHILE: Duration = Duration::from_millis(100);
+        'settling: loop {
             let freezing = self.published()?.serving.projections.vectors.freezing();
-            match freezing {
-                Some(ticket) => ticket.wait(),
-                None => break,
+            let Some(ticket) = freezing else {
+                break;
+            };
+            while !ticket.wait(AWHILE) {
+                if !goes_on(ticket.progress()) {
+                    break 'settling;
+                }
             }
         }
         self.checkpoint()?;

@@ -43,7 +43,7 @@ pub use manifest::GenerationState;
 pub use projections::{Projection, Recovery};
 pub use settings::{CollectionSettings, Precision, StoreOptions, VectorOptions, Verify};
 pub use store::Store;
-pub use vectors::{Effort, GraphBuilder, Residence, Searched, VectorShape};
+pub use vectors::{Effort, Freezing, GraphBuilder, Residence, Searched, VectorShape};
 pub use view::{
     Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
 };

@@ -45,6 +45,7 @@ pub use effort::Effort;
 pub use freeze::GraphBuilder;
 use freeze::{Part, Unfrozen, dead_rows, freeze};
 use fresh::{FreshFile, Row, fresh_path};
+pub use job::Freezing;
 use job::Job;
 pub(crate) use job::Ticket;
 use list::{Entry, List};
@@ -305,7 +306,7 @@ impl Vectors {
         self.next += 1;
         self.sealing = blocks;
         let (dir, live, options) = (self.dir.clone(), live.clone(), self.options);
-        let work = move |cancelled: &_| freeze(&dir, number, &parts, &live, options, cancelled);
+        let work = move |watch: &_| freeze(&dir, number, &parts, &live, options, watch);
         self.job = Some(Job::begin(replaced, number, options.freezes_beside, work));
         true
     }

@@ -410,6 +410,11 @@ impl View {
         &self.parts.vectors
     }
 
+    /// Which chunks it shows, and what is known of their rows.
+    pub(crate) fn shown(&self) -> &AllowedChunks {
+        &self.parts.live
+    }
+
     pub(crate) fn live(&self) -> &RoaringTreemap {
         &self.parts.live.chunks
     }

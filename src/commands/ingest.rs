@@ -4,6 +4,7 @@ mod remote;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use cento_api::types::NewCollection;
 use cento_api::{Problem, Service};
@@ -73,7 +74,10 @@ fn here(
     let report = service.ingest(collection, sources, options, &mut |event| {
         progress.show(&event);
     })?;
-    service.settle(collection)?;
+    service.settle(collection, |freezing| {
+        progress.show_freezing(freezing);
+        !options.stop.load(Ordering::Relaxed)
+    })?;
     Ok(report)
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
-use cento_index::{Counts, Engine, Projection, SalvageReport};
+use cento_index::{Counts, Engine, Freezing, Projection, SalvageReport};
 
 use super::{Service, locked};
 use crate::Problem;
@@ -155,9 +155,14 @@ impl Service {
     }
 
     /// Waits until new vectors of a collection are frozen, as far as they are to
-    /// be, and writes all down.
-    pub fn settle(&self, name: &CollectionName) -> Result<(), Problem> {
-        tell_failure(name, self.engine(name)?.settle()?);
+    /// be, and writes all down. `goes_on` is told now and then how far it is, and ends
+    /// the waiting by returning false.
+    pub fn settle(
+        &self,
+        name: &CollectionName,
+        goes_on: impl FnMut(Freezing) -> bool,
+    ) -> Result<(), Problem> {
+        tell_failure(name, self.engine(name)?.settle_while(goes_on)?);
         Ok(())
     }
 

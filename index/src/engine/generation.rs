@@ -203,15 +203,23 @@ impl OpenGeneration {
     /// Makes every write so far visible.
     pub(crate) fn publish(&mut self, segments: &Arc<Segments>) -> Result<Arc<View>, IndexError> {
         let applied = self.projections.applied();
+        let text = self.projections.text.publish(applied)?;
+        let vectors = self.projections.vectors.publish(&self.live);
+        let former = self.views.iter().rev().find_map(Weak::upgrade);
+        let mut live = match former {
+            Some(former) => Allowed::after(former.shown(), self.live.clone()),
+            None => Allowed::new(self.live.clone()),
+        };
+        live.keep(|identity| vectors.has(identity));
         let view = Arc::new(View::new(ViewParts {
             sequence: applied.sequence,
             generation: self.number,
             settings: Arc::clone(&self.settings),
             fields: self.projections.state.fields.clone(),
             documents: self.documents,
-            text: self.projections.text.publish(applied)?,
-            vectors: self.projections.vectors.publish(&self.live),
-            live: Arc::new(Allowed::new(self.live.clone())),
+            text,
+            vectors,
+            live: Arc::new(live),
             catalog: Arc::clone(&self.projections.catalog),
             segments: Arc::clone(segments),
         }));

@@ -3,7 +3,7 @@
 use cento_core::{ChunkNo, CosineScore};
 use rayon::prelude::*;
 
-use super::allowed::{Allowed, Rows};
+use super::allowed::{ByChunk, Rows};
 use super::rows::{Query, RowStore, Space};
 use super::segment::next_identity;
 
@@ -77,12 +77,6 @@ impl Block {
         self.numbers.binary_search(&number).ok()
     }
 
-    /// Which of its rows a query may find.
-    pub(crate) fn allowed(&self, allowed: &Allowed) -> Rows {
-        let by_chunk = || self.numbers.iter().copied().zip(0..);
-        allowed.rows(self.identity, self.rows(), by_chunk)
-    }
-
     /// Compares the query with every allowed row, and keeps the `depth` best
     /// of each task: at least the `depth` best of the block. Says how many rows
     /// that was.
@@ -119,6 +113,29 @@ impl Block {
             Rows::None => 0,
             Rows::Some(mask) => mask.count() as u64,
         }
+    }
+}
+
+impl ByChunk for Block {
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    fn count(&self) -> usize {
+        self.rows()
+    }
+
+    fn span(&self) -> (ChunkNo, ChunkNo) {
+        let first = self.numbers.first().copied().unwrap_or_default();
+        (first, self.numbers.last().copied().unwrap_or_default())
+    }
+
+    fn by_chunk(&self) -> impl Iterator<Item = (ChunkNo, u32)> {
+        self.numbers.iter().copied().zip(0..)
+    }
+
+    fn row_of(&self, chunk: ChunkNo) -> Option<u32> {
+        self.find(chunk).map(|row| row as u32)
     }
 }
 

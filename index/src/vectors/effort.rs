@@ -5,10 +5,10 @@
 //! table, from which a search takes its `ef`.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::graph::{Cancelled, Graph, Walk};
+use super::graph::{Cancelled, Graph, Walk, Watch};
 use super::rows::{Probe, Space};
 
 /// What a walk finds of the `depth` nearest.
@@ -70,7 +70,7 @@ pub(crate) fn measure(
     space: Space<'_>,
     graph: &Graph,
     threads: usize,
-    cancelled: &AtomicBool,
+    watch: &Watch,
 ) -> Result<Vec<Measured>, Cancelled> {
     let samples = SAMPLES.min(space.len());
     let deepest = DEPTHS.map(|depth| depth as usize);
@@ -81,7 +81,7 @@ pub(crate) fn measure(
         let mut hits = vec![[0_usize; LADDER.len()]; DEPTHS.len()];
         loop {
             let sample = next.fetch_add(1, Ordering::Relaxed);
-            if sample >= samples || cancelled.load(Ordering::Relaxed) {
+            if sample >= samples || watch.goes_on().is_err() {
                 break;
             }
             // From all over, as rows lie in the order of a walk; not the first,
@@ -118,9 +118,7 @@ pub(crate) fn measure(
         }
         work();
     });
-    if cancelled.load(Ordering::Relaxed) {
-        return Err(Cancelled);
-    }
+    watch.goes_on()?;
     let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut table = Vec::new();
     for (depth, hits) in DEPTHS.into_iter().zip(found) {

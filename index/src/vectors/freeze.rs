@@ -7,14 +7,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use cento_core::ChunkNo;
 use roaring::RoaringTreemap;
 
+use super::allowed::ByChunk;
 use super::block::Block;
 use super::effort::{Measured, measure};
-use super::graph::{Cancelled, Graph, NONE, Recipe, finish, grow, grow_by_hnsw_rs};
+use super::graph::{Cancelled, Graph, NONE, Recipe, Watch, finish, grow, grow_by_hnsw_rs};
 use super::rows::{RowStore, Space};
 use super::segment::{Contents, Segment, segment_path, write};
 use crate::disk::sync_dir;
@@ -95,7 +95,7 @@ pub(crate) fn freeze(
     parts: &[Part],
     live: &RoaringTreemap,
     options: VectorOptions,
-    cancelled: &AtomicBool,
+    watch: &Watch,
 ) -> Result<Option<Segment>, Unfrozen> {
     let builder = options.builder;
     let dimensions = match parts {
@@ -113,7 +113,7 @@ pub(crate) fn freeze(
         return Ok(None);
     }
     let space = gathered.codes.space();
-    let (graph, order, effort) = linked(space, base, builder, &recipe, cancelled)?;
+    let (graph, order, effort) = linked(space, base, builder, &recipe, watch)?;
     let keeps_originals = parts.iter().all(|part| !part.space().originals.is_empty());
     let original = |row: u32| {
         let (part, row) = gathered.sources[row as usize];
@@ -181,7 +181,7 @@ impl Gathered {
         dimensions: usize,
     ) -> Self {
         let is_base = |part: &Part| match (part, base) {
-            (Part::Frozen(segment), Some(base)) => segment.identity == base.identity,
+            (Part::Frozen(segment), Some(base)) => segment.identity() == base.identity(),
             _ => false,
         };
         let rows = parts.iter().map(|part| part.space().len()).sum();
@@ -217,7 +217,7 @@ fn linked(
     base: Option<&Segment>,
     builder: GraphBuilder,
     recipe: &Recipe,
-    cancelled: &AtomicBool,
+    watch: &Watch,
 ) -> Result<Linked, Unfrozen> {
     let given = base.map(|base| {
         let rows = base.rows() as u32;
@@ -234,21 +234,23 @@ fn linked(
                 .collect(),
         }
     });
-    let by_hnsw_rs = || grow_by_hnsw_rs(space, recipe);
-    let foreign = (builder == GraphBuilder::HnswRs).then(by_hnsw_rs).flatten();
+    let foreign = match builder {
+        GraphBuilder::HnswRs => grow_by_hnsw_rs(space, recipe, watch)?,
+        GraphBuilder::Own => None,
+    };
     let mut attempt = match foreign {
         Some(graph) => graph,
-        None => grow(space, given.as_ref(), recipe, cancelled)?,
+        None => grow(space, given.as_ref(), recipe, watch)?,
     };
     let mut more = *recipe;
     loop {
         // Measured as it will lie.
-        let order = finish(space, &mut attempt, recipe);
+        let order = finish(space, &mut attempt, recipe, watch)?;
         let mut sorted = RowStore::with_room(space.dimensions, space.len());
         for &row in &order {
             sorted.append_codes(space, row as usize);
         }
-        let effort = measure(sorted.space(), &attempt, recipe.threads, cancelled)?;
+        let effort = measure(sorted.space(), &attempt, recipe.threads, watch)?;
         let best = effort.iter().filter(|step| step.depth == 10);
         let best = best.map(|step| step.recall).fold(0.0, f32::max);
         if best >= LEAST_RECALL || space.len() <= 10 {
@@ -263,7 +265,7 @@ fn linked(
         }
         // Once more, from nothing and with more care.
         more.ef *= 2;
-        attempt = grow(space, None, &more, cancelled)?;
+        attempt = grow(space, None, &more, watch)?;
     }
 }
 
@@ -277,7 +279,7 @@ mod tests {
 
     fn frozen(dir: &Path, number: u64, parts: &[Part], live: &RoaringTreemap) -> Segment {
         let options = VectorOptions::default();
-        let frozen = freeze(dir, number, parts, live, options, &AtomicBool::new(false));
+        let frozen = freeze(dir, number, parts, live, options, &Watch::default());
         frozen.unwrap().unwrap()
     }
 
@@ -361,9 +363,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let parts = [Part::Fresh(Arc::new(block(&crowd(300, 8), 0, false)))];
         let freeze = |live: RoaringTreemap, cancelled: bool| {
-            let cancelled = AtomicBool::new(cancelled);
-            let options = VectorOptions::default();
-            freeze(dir.path(), 1, &parts, &live, options, &cancelled)
+            let (watch, options) = (Watch::default(), VectorOptions::default());
+            if cancelled {
+                watch.cancel();
+            }
+            freeze(dir.path(), 1, &parts, &live, options, &watch)
         };
         assert!(matches!(freeze(RoaringTreemap::new(), false), Ok(None)));
         let cancelled = freeze((0..300).collect(), true);
@@ -415,7 +419,7 @@ mod tests {
                 residence: Residence::Mapped,
                 ..VectorOptions::default()
             },
-            &AtomicBool::new(false),
+            &Watch::default(),
         );
         let segment = set(built.unwrap().unwrap());
         let queries: Vec<_> = vectors.into_iter().step_by(61).collect();

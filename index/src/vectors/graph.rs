@@ -14,6 +14,8 @@ pub(crate) use finish::finish;
 pub(crate) use hnsw::grow_by_hnsw_rs;
 pub(crate) use walk::Walk;
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use super::kernels::prefetch;
 
 /// What stands in a place without a link.
@@ -77,6 +79,44 @@ impl Graph {
     /// How many rows it links.
     pub(crate) fn rows(&self) -> usize {
         self.links.len() / self.degree
+    }
+}
+
+/// How others see how far the making of a graph is, and end it.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    is_cancelled: AtomicBool,
+    rows: AtomicUsize,
+    linked: AtomicUsize,
+}
+
+impl Watch {
+    /// Ends the work at the next moment at which it looks here.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// An error once the work is not wanted any more.
+    pub(crate) fn goes_on(&self) -> Result<(), Cancelled> {
+        match self.is_cancelled.load(Ordering::Relaxed) {
+            true => Err(Cancelled),
+            false => Ok(()),
+        }
+    }
+
+    /// How many rows are linked, of how many.
+    pub(crate) fn progress(&self) -> (usize, usize) {
+        let of = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        (of(&self.linked), of(&self.rows))
+    }
+
+    fn begin(&self, rows: usize) {
+        self.linked.store(0, Ordering::Relaxed);
+        self.rows.store(rows, Ordering::Relaxed);
+    }
+
+    fn link(&self, rows: usize) {
+        self.linked.fetch_add(rows, Ordering::Relaxed);
     }
 }
 

@@ -4,11 +4,12 @@
 //! the next view is published. It ends early when its projection is closed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::freeze::Unfrozen;
+use super::graph::Watch;
 use super::segment::Segment;
 use crate::IndexError;
 
@@ -29,7 +30,7 @@ pub(super) struct Job {
 pub(crate) struct Ticket {
     state: Mutex<State>,
     is_done: Condvar,
-    is_cancelled: AtomicBool,
+    watch: Watch,
 }
 
 #[derive(Default)]
@@ -44,12 +45,21 @@ impl Ticket {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the work has ended.
-    pub(crate) fn wait(&self) {
-        let waited = self
-            .is_done
-            .wait_while(self.state(), |state| !state.has_ended);
-        drop(waited);
+    /// Waits until the work has ended, or that long; says whether it has.
+    pub(crate) fn wait(&self, most: Duration) -> bool {
+        let goes_on = |state: &mut State| !state.has_ended;
+        let waited = self.is_done.wait_timeout_while(self.state(), most, goes_on);
+        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.has_ended
+    }
+
+    /// How many vectors are linked, of how many.
+    pub(crate) fn progress(&self) -> Freezing {
+        let (linked, rows) = self.watch.progress();
+        Freezing {
+            linked: linked as u64,
+            rows: rows as u64,
+        }
     }
 
     fn end(&self, frozen: Frozen) {
@@ -61,24 +71,36 @@ impl Ticket {
     }
 }
 
+/// How far the freezing of vectors is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freezing {
+    /// Vectors that are linked.
+    pub linked: u64,
+    /// Vectors that are to be linked; 0 before that is known.
+    pub rows: u64,
+}
+
 impl Job {
     /// Begins work, beside others or at once.
     pub(super) fn begin(
         replaced: Vec<u64>,
         number: u64,
         is_beside: bool,
-        work: impl FnOnce(&AtomicBool) -> Frozen + Send + 'static,
+        work: impl FnOnce(&Watch) -> Frozen + Send + 'static,
     ) -> Self {
         let ticket = Arc::new(Ticket::default());
         let mine = Arc::clone(&ticket);
         let run = move || {
             // What a library asserts must not leave others waiting.
-            let frozen = catch_unwind(AssertUnwindSafe(|| work(&mine.is_cancelled)));
+            let frozen = catch_unwind(AssertUnwindSafe(|| work(&mine.watch)));
             mine.end(frozen.unwrap_or_else(|_| Err(failed("building a graph panicked"))));
         };
         let thread = if is_beside {
             let name = "cento-freeze".to_owned();
-            let spawned = std::thread::Builder::new().name(name).spawn(run);
+            let spawned = std::thread::Builder::new().name(name).spawn(|| {
+                give_way();
+                run();
+            });
             if let Err(error) = &spawned {
                 ticket.end(Err(failed(&format!("no thread to build a graph: {error}"))));
             }
@@ -111,6 +133,17 @@ impl Job {
     }
 }
 
+/// Lets queries and writers go first, with this thread and those it begins.
+fn give_way() {
+    // Where that is a thread's own affair; elsewhere it is the whole program's.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(LENIENCE);
+}
+
+/// Where both would like to run, a query gets three times as much of a processor.
+#[cfg(target_os = "linux")]
+const LENIENCE: i32 = 5;
+
 fn failed(reason: &str) -> Unfrozen {
     Unfrozen::Failed(IndexError::Projection {
         projection: "vectors",
@@ -120,7 +153,7 @@ fn failed(reason: &str) -> Unfrozen {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        self.ticket.is_cancelled.store(true, Ordering::Relaxed);
+        self.ticket.watch.cancel();
         if let Some(thread) = self.thread.take() {
             // It has caught its panic, and looks at the mark often.
             let _ = thread.join();

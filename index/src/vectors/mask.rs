@@ -19,6 +19,29 @@ impl Mask {
         Self { words, count }
     }
 
+    /// The set of all rows, of so many that there are.
+    pub(crate) fn full(rows: usize) -> Self {
+        let mut words = vec![u64::MAX; rows.div_ceil(64)];
+        if let (Some(last), 1..) = (words.last_mut(), rows % 64) {
+            *last = (1 << (rows % 64)) - 1;
+        }
+        Self { words, count: rows }
+    }
+
+    /// Takes a row in, or leaves it out.
+    pub(crate) fn set(&mut self, row: u32, is_in: bool) {
+        let bit = 1 << (row % 64);
+        let word = &mut self.words[row as usize / 64];
+        if (*word & bit != 0) != is_in {
+            *word ^= bit;
+            self.count = if is_in {
+                self.count + 1
+            } else {
+                self.count - 1
+            };
+        }
+    }
+
     /// Whether a row is in it.
     #[inline]
     pub(crate) fn has(&self, row: u32) -> bool {
@@ -67,6 +90,24 @@ mod tests {
         assert_eq!(mask.rows().collect::<Vec<_>>(), named);
         assert!((0..2000).all(|row| mask.has(row) == named.contains(&row)));
         assert_eq!(Mask::of(0, []).rows().count(), 0);
+    }
+
+    #[test]
+    fn rows_come_and_go() {
+        for rows in [0, 1, 63, 64, 65, 1000] {
+            let mut mask = Mask::full(rows);
+            assert_eq!(mask, Mask::of(rows, 0..rows as u32));
+            for row in (0..rows as u32).step_by(3) {
+                mask.set(row, false);
+                mask.set(row, false);
+            }
+            let left = (0..rows as u32).filter(|row| row % 3 != 0);
+            assert_eq!(mask, Mask::of(rows, left));
+            for row in 0..rows as u32 {
+                mask.set(row, true);
+            }
+            assert_eq!(mask, Mask::full(rows));
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use cento_core::ChunkNo;
 use memmap2::Mmap;
 
+use super::allowed::ByChunk;
 use super::effort::Measured;
 use super::graph::{Adjacency, Graph};
 use super::kernels::{LINE_BYTES, Rows, stride};
@@ -95,7 +96,7 @@ pub enum Residence {
 /// A part of the vectors that does not change any more.
 pub(crate) struct Segment {
     /// Its number in this process.
-    pub(crate) identity: u64,
+    identity: u64,
     /// The number in its file's name.
     pub(crate) number: u64,
     header: Header,
@@ -504,15 +505,6 @@ impl Segment {
         cast_slice(self.section(Section::Chunks))
     }
 
-    /// Its rows in order of their chunks. A row that is none, in a damaged file,
-    /// is left out.
-    pub(crate) fn by_chunk(&self) -> impl Iterator<Item = (ChunkNo, u32)> {
-        let (chunks, rows): (_, &[u32]) =
-            (self.chunks(), cast_slice(self.section(Section::ByChunk)));
-        let named = rows.iter().copied();
-        named.filter_map(|row| Some((ChunkNo(*chunks.get(row as usize)?), row)))
-    }
-
     /// The row of a chunk.
     pub(crate) fn find(&self, chunk: ChunkNo) -> Option<usize> {
         let (chunks, rows): (_, &[u32]) =
@@ -522,5 +514,31 @@ impl Segment {
             .binary_search_by_key(&chunk.0, |&row| number(row))
             .ok()?;
         Some(rows[at] as usize)
+    }
+}
+
+impl ByChunk for Segment {
+    fn identity(&self) -> u64 {
+        self.identity
+    }
+
+    fn count(&self) -> usize {
+        self.rows()
+    }
+
+    fn span(&self) -> (ChunkNo, ChunkNo) {
+        self.bounds()
+    }
+
+    /// A row that is none, in a damaged file, is left out.
+    fn by_chunk(&self) -> impl Iterator<Item = (ChunkNo, u32)> {
+        let (chunks, rows): (_, &[u32]) =
+            (self.chunks(), cast_slice(self.section(Section::ByChunk)));
+        let named = rows.iter().copied();
+        named.filter_map(|row| Some((ChunkNo(*chunks.get(row as usize)?), row)))
+    }
+
+    fn row_of(&self, chunk: ChunkNo) -> Option<u32> {
+        self.find(chunk).map(|row| row as u32)
     }
 }

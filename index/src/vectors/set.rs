@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cento_core::{ChunkNo, CosineScore};
 
-use super::allowed::Allowed;
+use super::allowed::{Allowed, ByChunk};
 use super::block::{Block, keep_best};
 use super::codes::Codes;
 use super::effort::Effort;
@@ -55,12 +55,11 @@ impl VectorSet {
                 effort,
             };
             for segment in &self.segments {
-                let by_chunk = || segment.by_chunk();
-                let rows = allowed.rows(segment.identity, segment.rows(), by_chunk);
+                let rows = allowed.rows(&**segment);
                 search(segment, wanted, &rows, scratch, &mut answer);
             }
             for block in &self.blocks {
-                let rows = block.allowed(allowed);
+                let rows = allowed.rows(&**block);
                 let compared = block.scan(query, &rows, depth, &mut answer.hits);
                 answer.searched.compared += compared;
                 answer.searched.scanned += 1;
@@ -107,6 +106,14 @@ impl VectorSet {
         let is_damaged = |segment: &&Arc<Segment>| segment.verify().is_err();
         let damaged = self.segments.iter().filter(is_damaged);
         damaged.map(|segment| segment.path().to_owned()).collect()
+    }
+
+    /// Whether a part of it has this identity.
+    pub(crate) fn has(&self, identity: u64) -> bool {
+        let mut segments = self.segments.iter();
+        let mut blocks = self.blocks.iter();
+        segments.any(|segment| segment.identity() == identity)
+            || blocks.any(|block| block.identity() == identity)
     }
 
     /// How it is made up.

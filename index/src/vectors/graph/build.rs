@@ -9,10 +9,10 @@
 //! The rule is that of HNSW (Malkov and Yashunin 2018, algorithm 4), with the
 //! factor of Vamana (Subramanya and others 2019), which lets more links stay.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Cancelled, Graph, Links, NONE, Walk};
+use super::{Cancelled, Graph, Links, NONE, Walk, Watch};
 use crate::vectors::kernels::prefetch;
 use crate::vectors::pages::with_large_pages;
 use crate::vectors::rows::{Probe, Space};
@@ -36,12 +36,13 @@ pub(crate) fn grow(
     space: Space<'_>,
     given: Option<&Graph>,
     recipe: &Recipe,
-    cancelled: &AtomicBool,
+    watch: &Watch,
 ) -> Result<Graph, Cancelled> {
     let growing = Growing::new(space, given, recipe);
     let first = given.map_or(0, Graph::rows);
     let mut order: Vec<u32> = (first as u32..space.len() as u32).collect();
     shuffle(&mut order);
+    watch.begin(order.len());
     let mut entries = given.map_or_else(Vec::new, |given| given.entries.clone());
     if entries.is_empty() {
         entries.extend(order.first());
@@ -55,15 +56,17 @@ pub(crate) fn grow(
     let mut hands = Hands::default();
     for &row in &order[..serial] {
         growing.insert(row, &entries, &mut hands);
+        watch.link(1);
     }
     let next = AtomicUsize::new(serial);
     let work = || {
         let mut hands = Hands::default();
         while let Some(&row) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if cancelled.load(Ordering::Relaxed) {
+            if watch.goes_on().is_err() {
                 return;
             }
             growing.insert(row, &entries, &mut hands);
+            watch.link(1);
         }
     };
     std::thread::scope(|scope| {
@@ -78,7 +81,7 @@ pub(crate) fn grow(
         loop {
             let first = next.fetch_add(TRIMMED_AT_ONCE, Ordering::Relaxed);
             let last = (first + TRIMMED_AT_ONCE).min(space.len());
-            if first >= last {
+            if first >= last || watch.goes_on().is_err() {
                 return;
             }
             for row in first..last {
@@ -92,9 +95,7 @@ pub(crate) fn grow(
         }
         trim();
     });
-    if cancelled.load(Ordering::Relaxed) {
-        return Err(Cancelled);
-    }
+    watch.goes_on()?;
     let mut links = Vec::with_capacity(space.len() * recipe.degree);
     for places in growing.links.chunks_exact(growing.places) {
         let kept = places[..recipe.degree].iter();

@@ -7,13 +7,18 @@
 use std::collections::VecDeque;
 
 use super::build::Chooser;
-use super::{Adjacency, Graph, Links, NONE, Recipe, Walk};
+use super::{Adjacency, Cancelled, Graph, Links, NONE, Recipe, Walk, Watch};
 use crate::vectors::rows::{Probe, Space};
 
 /// Makes every row reachable and says in which order they should lie: the row
 /// that was at `order[i]` becomes row `i`. The graph is numbered so.
-pub(crate) fn finish(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) -> Vec<u32> {
-    link_all(space, graph, recipe);
+pub(crate) fn finish(
+    space: Space<'_>,
+    graph: &mut Graph,
+    recipe: &Recipe,
+    watch: &Watch,
+) -> Result<Vec<u32>, Cancelled> {
+    link_all(space, graph, recipe, watch)?;
     let mut order = breadth_first(graph);
     if order.len() < graph.rows() {
         // Not found by walks, but there to be scanned.
@@ -24,7 +29,7 @@ pub(crate) fn finish(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) -> Ve
         order.extend((0..graph.rows() as u32).filter(|&row| !met[row as usize]));
     }
     renumber(graph, &order);
-    order
+    Ok(order)
 }
 
 /// Rows in the order in which a breadth-first walk meets them, entries first.
@@ -63,7 +68,12 @@ const MOST_ENTRIES: usize = 64;
 const MOST_ROUNDS: usize = 8;
 
 /// Makes every row reachable.
-fn link_all(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) {
+fn link_all(
+    space: Space<'_>,
+    graph: &mut Graph,
+    recipe: &Recipe,
+    watch: &Watch,
+) -> Result<(), Cancelled> {
     let mut walk = Walk::default();
     let mut codes = Vec::new();
     for _ in 0..MOST_ROUNDS {
@@ -74,6 +84,7 @@ fn link_all(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) {
             if met[lost as usize] {
                 continue;
             }
+            watch.goes_on()?;
             has_lost = true;
             let probe = Probe::of_row(space, lost, &mut codes);
             let entries = graph.entries.iter().copied();
@@ -83,9 +94,10 @@ fn link_all(space: Space<'_>, graph: &mut Graph, recipe: &Recipe) {
             meet_from(graph, &[lost], &mut met, |_| {});
         }
         if !has_lost {
-            return;
+            break;
         }
     }
+    Ok(())
 }
 
 /// Links one of the rows near to a lost one to it, or makes that an entry.
@@ -126,7 +138,12 @@ fn renumber(graph: &mut Graph, order: &[u32]) {
 
 /// Chooses the links of a graph that another builder has made: for each row
 /// among those it is linked to and those that are linked to it.
-pub(super) fn choose_again(space: Space<'_>, given: Adjacency<'_>, recipe: &Recipe) -> Vec<u32> {
+pub(super) fn choose_again(
+    space: Space<'_>,
+    given: Adjacency<'_>,
+    recipe: &Recipe,
+    watch: &Watch,
+) -> Result<Vec<u32>, Cancelled> {
     let rows = space.len();
     let mut both: Vec<Vec<u32>> = (0..rows as u32)
         .map(|row| given.of(row).collect())
@@ -140,6 +157,7 @@ pub(super) fn choose_again(space: Space<'_>, given: Adjacency<'_>, recipe: &Reci
     let (mut codes, mut chosen) = (Vec::new(), Vec::new());
     let mut links = Vec::with_capacity(rows * recipe.degree);
     for (row, near) in both.iter_mut().enumerate() {
+        watch.goes_on()?;
         near.sort_unstable();
         near.dedup();
         near.retain(|&other| other != row as u32);
@@ -149,7 +167,7 @@ pub(super) fn choose_again(space: Space<'_>, given: Adjacency<'_>, recipe: &Reci
         links.extend_from_slice(&chosen);
         links.resize((row + 1) * recipe.degree, NONE);
     }
-    links
+    Ok(links)
 }
 
 #[cfg(test)]
@@ -168,7 +186,7 @@ mod tests {
     /// A graph of which both halves hang together, and nothing leads over.
     fn halves(rows: u32) -> (crate::vectors::block::Block, Graph) {
         let block = block(&crowd(rows as usize, 16), 0, false);
-        let mut graph = grow(block.space(), None, &RECIPE, &false.into()).unwrap();
+        let mut graph = grow(block.space(), None, &RECIPE, &Watch::default()).unwrap();
         let degree = graph.degree;
         for (row, places) in (0..).zip(graph.links.chunks_exact_mut(degree)) {
             let side = |row: u32| row < rows / 2;
@@ -186,7 +204,7 @@ mod tests {
         let (block, mut graph) = halves(900);
         let before = graph.clone();
         assert!(breadth_first(&graph).len() < 900);
-        let order = finish(block.space(), &mut graph, &RECIPE);
+        let order = finish(block.space(), &mut graph, &RECIPE, &Watch::default()).unwrap();
         assert_eq!(breadth_first(&graph).len(), 900);
         let mut all = order.clone();
         all.sort_unstable();
@@ -215,7 +233,7 @@ mod tests {
             degree: 4,
             ..RECIPE
         };
-        finish(block.space(), &mut graph, &recipe);
+        finish(block.space(), &mut graph, &recipe, &Watch::default()).unwrap();
         assert_eq!(breadth_first(&graph).len(), 400);
     }
 }
