@@ -160,3 +160,32 @@ impl Drop for Job {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_goes_on_until_nobody_wants_it_and_whoever_waits_hears_of_its_end() {
+        let work = |watch: &Watch| {
+            while watch.goes_on().is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(Unfrozen::Cancelled)
+        };
+        let job = Job::begin(Vec::new(), 1, true, work);
+        let ticket = job.ticket();
+        assert!(!ticket.wait(Duration::from_millis(5)));
+        assert_eq!(ticket.progress(), Freezing { linked: 0, rows: 0 });
+        assert!(!job.has_ended());
+        drop(job);
+        assert!(ticket.wait(Duration::ZERO));
+    }
+
+    #[test]
+    fn work_that_panics_has_failed() {
+        let mut job = Job::begin(Vec::new(), 1, true, |_| panic!("as a library might"));
+        assert!(job.ticket().wait(Duration::from_secs(60)));
+        assert!(matches!(job.result(), Some(Err(Unfrozen::Failed(_)))));
+    }
+}
