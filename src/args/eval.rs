@@ -19,7 +19,8 @@ pub(crate) enum EvalCommand {
     /// corpora/), LegalBench-RAG (benchmarks/, corpus/), or cento's own
     /// (queries.jsonl, corpus/). Where documents are judged, rankings are
     /// measured as trec_eval does; where spans are, contexts are measured by
-    /// the evidence they hold.
+    /// the evidence they hold. The dense leg compares every vector, unless --recall or
+    /// --ef is given.
     Run(EvalRunArgs),
     /// Measure another system's run against judgements, as trec_eval does.
     Measure(EvalMeasureArgs),
@@ -116,7 +117,6 @@ pub(crate) struct EvalRunArgs {
     #[arg(long, default_value_t = LEG_DEPTH, value_name = "COUNT")]
     pub(crate) depth: usize,
 
-    /// The dense leg compares every vector, unless one of these is given.
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
 
