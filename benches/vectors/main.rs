@@ -12,8 +12,8 @@
 //! - `churn SET`: 5 of 100 vectors replaced a round, 40 rounds: recall and space
 //!   once what is to be frozen is, and how long queries took meanwhile. With
 //!   `--flood` the next round does not wait for that.
-//! - `growth SET`: its first 10,000, 100,000 and 1,000,000 vectors: speed,
-//!   building, bytes, opening.
+//! - `growth SET`: its first 10,000, 100,000 and 1,000,000 vectors: speed at recall
+//!   .99, building, bytes, opening.
 //! - `embed SET`: `base.f32` and `query.f32` from `base.txt` and `query.txt`, a
 //!   text a line, by the bundled model; `data.py` calls it.
 //!
@@ -47,6 +47,8 @@ use set::{Set, build, document, field, name, options, truth};
 const K: usize = 10;
 const EFS: [usize; 14] = [10, 12, 14, 16, 20, 24, 32, 40, 48, 64, 80, 128, 200, 400];
 const TARGETS: [f32; 4] = [0.9, 0.95, 0.98, 0.99];
+/// The recall at which sizes are compared.
+const COMPARED_AT: f64 = 0.99;
 const REPETITIONS: usize = 5;
 const ROUNDS: usize = 40;
 
@@ -100,10 +102,7 @@ fn search(set: &Set, builder: GraphBuilder, residence: Residence) {
     let view = engine.view();
     view.dense(&set.queries[0], None, K).unwrap();
     let first = begun.elapsed();
-    let efforts: Vec<Effort> = (EFS.map(Effort::Ef).into_iter())
-        .chain(TARGETS.map(Effort::Recall))
-        .collect();
-    let points = points(&view, &set.queries, &set.truth, None, &efforts);
+    let points = points(&view, &set.queries, &set.truth, None, &efforts());
     let resident = resident_bytes() - before;
     let shape = view.vector_shape();
     println!(
@@ -176,6 +175,33 @@ fn filters(set: &Set) {
             }),
         );
     }
+}
+
+/// Each ef, then each recall that is asked for.
+fn efforts() -> Vec<Effort> {
+    (EFS.map(Effort::Ef).into_iter())
+        .chain(TARGETS.map(Effort::Recall))
+        .collect()
+}
+
+/// Queries a second at a recall, as `compare.py` reckons it: straight in the
+/// logarithm between the two ef around it; of the first if that is enough.
+fn speed_at(points: &[Value], recall: f64) -> Option<f64> {
+    let by_ef = points.iter().filter(|point| point["ef"].is_u64());
+    let mut before: Option<(f64, f64)> = None;
+    for point in by_ef {
+        let number = |name: &str| point[name].as_f64();
+        let (found, speed) = (number("recall_at_10")?, number("qps_median")?.ln());
+        if found >= recall {
+            let straight = |(less, faster): (f64, f64)| {
+                let share = (recall - less) / (found - less);
+                faster + share * (speed - faster)
+            };
+            return Some(before.map_or(speed, straight).exp());
+        }
+        before = Some((found, speed));
+    }
+    None
 }
 
 /// Recall and speed on one thread for each effort.
@@ -434,8 +460,8 @@ fn growth(mut set: Set, most: usize) {
             .iter()
             .map(|answer| answer.hits.iter().map(|hit| hit.0.0 as u32).collect())
             .collect();
-        let points = points(&view, queries, &truth, None, &TARGETS.map(Effort::Recall));
-        let speed = points[3]["qps_median"].as_f64().unwrap();
+        let points = points(&view, queries, &truth, None, &efforts());
+        let speed = speed_at(&points, COMPARED_AT).expect("no ef finds so much");
         let shape = view.vector_shape();
         let bytes = shape.bytes as f64;
         println!(
@@ -449,6 +475,7 @@ fn growth(mut set: Set, most: usize) {
         for point in &points {
             println!("{}", told(point));
         }
+        println!("  {speed:.0} queries/s at recall {COMPARED_AT}");
         measured.push((
             rows as f64,
             [speed, build_seconds, bytes, first.as_secs_f64()],

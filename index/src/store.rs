@@ -36,7 +36,7 @@ pub struct Store {
     options: StoreOptions,
     engines: OpenEngines,
     /// Holds the lock until it is dropped.
-    lock: File,
+    lock: Lock,
 }
 
 impl Store {
@@ -226,7 +226,7 @@ impl Store {
     /// Writes down in the lock file where this process can be asked, so that
     /// others that want the directory know.
     pub fn record_address(&self, address: &str) -> Result<(), IndexError> {
-        write_note(&self.lock, Some(address)).on("cannot write", &self.dir.join(LOCK))
+        write_note(&self.lock.0, Some(address)).on("cannot write", &self.dir.join(LOCK))
     }
 
     /// Deletes a collection and everything in it.
@@ -349,7 +349,19 @@ const IGNORE: &str = "# cento-data 1: made by cento, not to be versioned or inge
 const NEW: &str = ".new";
 const OLD: &str = ".old";
 
-fn take_lock(dir: &Path) -> Result<File, IndexError> {
+/// A data directory's lock, as long as it is held.
+struct Lock(File);
+
+impl Drop for Lock {
+    /// A process that was begun meanwhile has the file as well until it runs its
+    /// own program, and would hold the lock for so long.
+    fn drop(&mut self) {
+        // If it fails, the lock goes with the file.
+        let _ = self.0.unlock();
+    }
+}
+
+fn take_lock(dir: &Path) -> Result<Lock, IndexError> {
     let path = dir.join(LOCK);
     let file = OpenOptions::new()
         .read(true)
@@ -367,7 +379,7 @@ fn take_lock(dir: &Path) -> Result<File, IndexError> {
         Err(TryLockError::Error(source)) => return Err(source).on("cannot lock", &path),
     }
     write_note(&file, None).on("cannot write", &path)?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// The lock file's name in a data directory.

@@ -13,7 +13,7 @@ use roaring::RoaringTreemap;
 
 use super::allowed::ByChunk;
 use super::block::Block;
-use super::effort::{Measured, measure};
+use super::effort::{Measured, Table, measure};
 use super::graph::{Cancelled, Graph, NONE, Recipe, Watch, finish, grow, grow_by_hnsw_rs};
 use super::rows::{RowStore, Space};
 use super::segment::{Contents, Segment, segment_path, write};
@@ -250,14 +250,12 @@ fn linked(
         for &row in &order {
             sorted.append_codes(space, row as usize);
         }
-        let effort = measure(sorted.space(), &attempt, recipe.threads, watch)?;
-        let best = effort.iter().filter(|step| step.depth == 10);
-        let best = best.map(|step| step.recall).fold(0.0, f32::max);
-        if best >= LEAST_RECALL || space.len() <= 10 {
-            return Ok((attempt, order, effort));
+        let Table { steps, most } = measure(sorted.space(), &attempt, recipe.threads, watch)?;
+        if most >= LEAST_RECALL || space.len() <= 10 {
+            return Ok((attempt, order, steps));
         }
         if more.ef > 4 * recipe.ef {
-            let reason = format!("a graph of its rows finds only {best:.3} of the nearest");
+            let reason = format!("a graph of its rows finds only {most:.3} of the nearest");
             return Err(Unfrozen::Failed(IndexError::Projection {
                 projection: "vectors",
                 reason,

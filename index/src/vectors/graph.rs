@@ -12,7 +12,7 @@ mod walk;
 pub(crate) use build::{Recipe, grow};
 pub(crate) use finish::finish;
 pub(crate) use hnsw::grow_by_hnsw_rs;
-pub(crate) use walk::Walk;
+pub(crate) use walk::{Met, Reach, Walk};
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 

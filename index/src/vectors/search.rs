@@ -12,7 +12,7 @@ use cento_core::{ChunkNo, CosineScore};
 use serde::{Deserialize, Serialize};
 
 use super::allowed::Rows;
-use super::effort::{Effort, ef_for};
+use super::effort::{Effort, Plan};
 use super::graph::Walk;
 use super::kernels::prefetch;
 use super::rows::Query;
@@ -130,17 +130,18 @@ pub(crate) fn search(
         Rows::Some(mask) => (Some(&**mask), mask.count()),
     };
     let space = segment.space();
-    let ef = match effort {
-        Effort::Recall(recall) if recall < Effort::ALL => ef_for(segment.effort(), depth, recall),
-        Effort::Ef(ef) => ef.max(depth),
-        _ => usize::MAX,
+    let plan = match effort {
+        Effort::Recall(recall) if recall < Effort::ALL => Plan::of(segment.effort(), depth, recall),
+        Effort::Ef(ef) => Plan::constant(ef),
+        _ => Plan::constant(usize::MAX),
     };
     // Ranks by codes are not those by vectors: some more have to be compared.
-    let ef = if space.originals.is_empty() {
-        ef
+    let least = if space.originals.is_empty() {
+        depth
     } else {
-        ef.max(depth.saturating_mul(3) / 2)
+        depth.saturating_mul(3) / 2
     };
+    let plan = plan.map(|ef| ef.max(least));
     let scan = |searched: &mut Searched, hits: &mut Vec<_>| {
         searched.scanned += 1;
         searched.compared += count as u64;
@@ -157,7 +158,7 @@ pub(crate) fn search(
                 .map(|(row, score)| (segment.chunk(row), score)),
         );
     };
-    if count <= SCANNED_ALWAYS.max(ef.saturating_mul(SCANNED_PER_EF)) {
+    if count <= SCANNED_ALWAYS.max(plan.least().saturating_mul(SCANNED_PER_EF)) {
         scan(searched, hits);
         return;
     }
@@ -167,13 +168,17 @@ pub(crate) fn search(
     let share = count as f64 / all as f64;
     // As it is: for the answer, or to see what lies around the query.
     let plain = if share >= MANY {
-        (ef as f64 / share) as usize
+        plan.map(|ef| (ef as f64 / share) as usize)
     } else {
-        ef
+        plan
     };
     let entries = segment.entries().iter().copied();
-    let met = walk.search(space, &links, entries, &query.probe, plain);
+    let mut met = walk
+        .search(space, &links, entries, &query.probe, plain)
+        .peekable();
     let many_met = met.len();
+    let nearest = met.peek().map_or(f32::NEG_INFINITY, |&(_, cosine)| cosine);
+    let ef = plan.at(nearest);
     found.extend(met.filter(|&(row, _)| mask.is_none_or(|mask| mask.has(row))));
     searched.compared += walk.compared as u64;
     let share_here = found.len() as f64 / many_met.max(1) as f64;

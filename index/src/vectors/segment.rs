@@ -11,7 +11,7 @@
 //!   | slack f32 | first and last chunk u64 | 8 × (offset u64, bytes u64, CRC-32C u32, 0 u32)
 //!   | 0 … | CRC-32C of the 508 bytes before
 //! codes | inverse lengths f32 | links u32 | chunks u64 | rows by chunk u32 | entries u32
-//!   | effort: (depth u32, ef u32, recall f32) | vectors f32
+//!   | effort: (from f32, depth u32, ef u32, recall f32) | vectors f32
 //! ```
 
 #![allow(
@@ -39,7 +39,7 @@ use crate::disk::{DiskFile, PIECE};
 compile_error!("segments are mapped as they are, and their numbers are little-endian");
 
 const KIND: &[u8; 8] = b"centoseg";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 512;
 const TABLE_AT: usize = 48;
 const ENTRY_BYTES: usize = 24;
@@ -210,6 +210,7 @@ pub(crate) fn write(path: &Path, contents: &Contents<'_>) -> Result<(), IndexErr
     writer.push(cast_slice(&contents.graph.entries))?;
     extents[Section::Entries as usize] = writer.section()?;
     for step in contents.effort {
+        writer.push(&step.from.to_le_bytes())?;
         writer.push(&step.depth.to_le_bytes())?;
         writer.push(&step.ef.to_le_bytes())?;
         writer.push(&step.recall.to_le_bytes())?;
@@ -327,7 +328,7 @@ impl Header {
                 .all(|&(section, unit)| is_whole(of(section).bytes, unit))
             && (originals == 0 || is_whole(originals, 4 * self.dimensions as u64))
             && of(Section::Entries).bytes.is_multiple_of(4)
-            && of(Section::Effort).bytes.is_multiple_of(12)
+            && of(Section::Effort).bytes.is_multiple_of(16)
             && self.extents.iter().all(is_within)
     }
 }
@@ -384,11 +385,12 @@ impl Segment {
             segment.resident = segment.read(&file)?;
         }
         let words: &[u32] = cast_slice(segment.section(Section::Effort));
-        segment.effort = (words.chunks_exact(3))
+        segment.effort = (words.chunks_exact(4))
             .map(|step| Measured {
-                depth: step[0],
-                ef: step[1],
-                recall: f32::from_bits(step[2]),
+                from: f32::from_bits(step[0]),
+                depth: step[1],
+                ef: step[2],
+                recall: f32::from_bits(step[3]),
             })
             .collect();
         Ok(segment)
