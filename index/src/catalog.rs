@@ -29,7 +29,7 @@ use crate::log::Place;
 use crate::log_record::Layout;
 
 /// Written to a fresh catalog; another value means another format.
-const FORMAT: &str = "cento-catalog 2";
+const FORMAT: &str = "cento-catalog 3";
 
 const STATE: &[u8] = b"mstate";
 const FORMAT_KEY: &[u8] = b"mformat";
@@ -46,6 +46,8 @@ pub(crate) struct State {
     /// The number that the next chunk gets.
     pub(crate) next_chunk: ChunkNo,
     pub(crate) fields: FieldTypes,
+    /// What the model has learned from the collection, if it has.
+    pub(crate) fitted: Option<Place>,
 }
 
 /// One version of a document, as the log holds it.

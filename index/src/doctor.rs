@@ -203,6 +203,7 @@ fn standing(
                         logged.derived = Some(place);
                     }
                 }
+                Change::Fit(_) => {}
             }
             Ok(())
         },

@@ -29,6 +29,7 @@ use crate::catalog::Catalog;
 use crate::disk::{self, remove_dir};
 use crate::group::{Group, GroupLimits};
 use crate::log::{Log, log_dir, remove_strays};
+use crate::log_record::Fit;
 use crate::manifest::{GenerationState, Manifest, Root};
 use crate::projections::{Projection, Recovery, generation_dir};
 use crate::settings::{StoreOptions, Verify};
@@ -200,6 +201,24 @@ impl Engine {
     /// What opening found and did.
     pub fn recovery(&self) -> &Recovery {
         &self.recovery
+    }
+
+    /// Keeps what the model of the serving generation has learned from the
+    /// collection's text, for queries: any bytes, which only it can read. What it
+    /// had learned before counts no more. Durable when this returns, and shown by
+    /// the next view ([`View::artefact`]).
+    ///
+    /// # Errors
+    /// [`IndexError::GenerationChanged`] if another configuration serves by now.
+    pub fn fit(&self, generation: GenerationNo, artefact: Vec<u8>) -> Result<Sequence, IndexError> {
+        let fit = Fit {
+            generation,
+            artefact,
+        };
+        match self.submit(Request::Fit(fit))? {
+            Outcome::Fit(sequence) => Ok(sequence),
+            _ => Err(write::mixed_up()),
+        }
     }
 
     /// Puts or replaces documents, whose chunks and vectors were made for

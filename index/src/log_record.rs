@@ -6,12 +6,13 @@
 //! 1 put:      document's outline (length u32 | CRC-32C u32 | bytes) | text | derivation, if it has one
 //! 2 delete:   document id
 //! 3 derive:   sequence of the put u64 | length u32 | document id | derivation
+//! 4 fit:      generation u32 | artefact
 //! derivation: outline (length u32 | CRC-32C u32 | bytes) | vectors
 //! ```
 //!
 //! A document is put together with what one generation derived from it:
 //! chunks and vectors. What another generation derives comes as a record of
-//! its own. Outlines have checksums of their own, so that a query can read
+//! its own, and so does what its model has learned from the collection's text. Outlines have checksums of their own, so that a query can read
 //! them without the rest; a chunk's text is checked against its hash.
 
 use std::collections::HashMap;
@@ -140,6 +141,7 @@ pub(crate) enum Change {
     Put(Box<Put>),
     Delete(DocumentId),
     Derive(Box<Derive>),
+    Fit(Fit),
 }
 
 /// A document put, with what one generation derived from it. Compaction takes
@@ -158,6 +160,14 @@ pub(crate) struct Derive {
     pub(crate) of: Sequence,
     pub(crate) id: DocumentId,
     pub(crate) derivation: Derivation,
+}
+
+/// What the model of a generation has learned from the collection's text, for
+/// queries, as the model reads it. The last one counts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Fit {
+    pub(crate) generation: GenerationNo,
+    pub(crate) artefact: Vec<u8>,
 }
 
 impl Put {
@@ -261,6 +271,7 @@ pub(crate) struct Layout {
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
 const DERIVE: u8 = 3;
+const FIT: u8 = 4;
 /// Bytes of a record before its rest: kind and sequence.
 pub(crate) const RECORD_HEAD_BYTES: u64 = 1 + 8;
 /// Bytes before an outline: length and checksum.
@@ -275,6 +286,7 @@ impl Record {
             Change::Put(_) => PUT,
             Change::Delete(_) => DELETE,
             Change::Derive(_) => DERIVE,
+            Change::Fit(_) => FIT,
         };
         out.push(kind);
         out.extend_from_slice(&self.sequence.0.to_le_bytes());
@@ -293,6 +305,10 @@ impl Record {
                 out.extend_from_slice(&(id.len() as u32).to_le_bytes());
                 out.extend_from_slice(id);
                 derive.derivation.encode(&mut out, &mut layout)?;
+            }
+            Change::Fit(fit) => {
+                out.extend_from_slice(&fit.generation.0.to_le_bytes());
+                out.extend_from_slice(&fit.artefact);
             }
         }
         Ok((out, layout))
@@ -339,17 +355,25 @@ impl Record {
                     derivation: Derivation::decode(rest, &mut layout)?,
                 }))
             }
+            FIT => {
+                let (generation, artefact) = rest.split_first_chunk::<4>()?;
+                Change::Fit(Fit {
+                    generation: GenerationNo(u32::from_le_bytes(*generation)),
+                    artefact: artefact.to_vec(),
+                })
+            }
             _ => return None,
         };
         Some((Self { sequence, change }, layout))
     }
 
-    /// The document that it is about.
-    pub(crate) fn id(&self) -> &DocumentId {
+    /// The document that it is about, if it is about one.
+    pub(crate) fn id(&self) -> Option<&DocumentId> {
         match &self.change {
-            Change::Put(put) => &put.document.id,
-            Change::Delete(id) => id,
-            Change::Derive(derive) => &derive.id,
+            Change::Put(put) => Some(&put.document.id),
+            Change::Delete(id) => Some(id),
+            Change::Derive(derive) => Some(&derive.id),
+            Change::Fit(_) => None,
         }
     }
 }
@@ -480,6 +504,10 @@ mod tests {
                 id,
                 derivation: derivation(Precision::F32),
             })),
+            Change::Fit(Fit {
+                generation: GenerationNo(7),
+                artefact: vec![1, 2, 3],
+            }),
         ];
         let numbered = (5..).map(Sequence).zip(changes);
         numbered
@@ -518,8 +546,10 @@ mod tests {
             let (bytes, layout) = record.encode().unwrap();
             for cut in 0..bytes.len() {
                 let found = Record::decode(&bytes[..cut]);
-                // A shorter id is an id, and a put without its derivation is one.
+                // A shorter id is an id, a shorter artefact one, and a put without
+                // its derivation is one. Frames have checksums.
                 let is_shorter = matches!(record.change, Change::Delete(_)) && cut > 9
+                    || matches!(record.change, Change::Fit(_)) && cut >= 13
                     || matches!(record.change, Change::Put(_))
                         && cut > 0
                         && cut as u64 == layout.derived_at;

@@ -280,7 +280,7 @@ impl Projections {
                     content_hash: put.document.content_hash,
                 }))
             }
-            Change::Delete(_) => Ok(None),
+            Change::Delete(_) | Change::Fit(_) => Ok(None),
             Change::Derive(derive) if !is_mine(&derive.derivation) => Ok(None),
             Change::Derive(derive) if is_new => {
                 // Wanted only while the version that it was made from stands.
@@ -340,8 +340,9 @@ impl Projections {
                     .put(&put.document, &put.text, &derived.derivation.outline)
             }
             // Deleted, or replaced by a version that is still to be derived.
-            (Change::Put(_) | Change::Delete(_), ..) => self.text.delete(record.id()),
-            (Change::Derive(_), ..) => Ok(()),
+            (Change::Put(put), ..) => self.text.delete(&put.document.id),
+            (Change::Delete(id), ..) => self.text.delete(id),
+            (Change::Derive(_) | Change::Fit(_), ..) => Ok(()),
         }
     }
 
@@ -360,7 +361,15 @@ impl Projections {
             // The types were checked when the document was put.
             state.fields.admit(&put.document.metadata)?;
         }
-        let (id, sequence) = (record.id(), record.sequence);
+        let sequence = record.sequence;
+        let Some(id) = record.id() else {
+            if matches!(&record.change, Change::Fit(fit) if fit.generation == self.generation) {
+                state.fitted = Some(stored.place);
+            }
+            self.catalog.pass(&state)?;
+            self.state = state;
+            return Ok(());
+        };
         match (&record.change, derived) {
             (_, Some(derived)) => {
                 let outline = &derived.derivation.outline;
@@ -393,7 +402,7 @@ impl Projections {
             (Change::Delete(_), None) => {
                 self.catalog.enter(id, sequence, &Entry::Deleted, &state)?;
             }
-            (Change::Derive(_), None) => self.catalog.pass(&state)?,
+            (Change::Derive(_) | Change::Fit(_), None) => self.catalog.pass(&state)?,
         }
         self.state = state;
         Ok(())

@@ -12,9 +12,10 @@ use rayon::prelude::*;
 use roaring::RoaringTreemap;
 
 use crate::catalog::{Catalog, Version};
-use crate::log::Segments;
+use crate::log::{Place, Segments};
 use crate::log_record::{
-    DerivedOutline, DocumentOutline, OUTLINE_HEAD_BYTES, RECORD_HEAD_BYTES, decode_outline,
+    Change, DerivedOutline, DocumentOutline, OUTLINE_HEAD_BYTES, RECORD_HEAD_BYTES, Record,
+    decode_outline,
 };
 use crate::text::TextView;
 use crate::vectors::{Allowed as AllowedChunks, Effort, Searched, VectorSet, VectorShape};
@@ -136,6 +137,7 @@ pub(crate) struct ViewParts {
     pub(crate) generation: GenerationNo,
     pub(crate) settings: Arc<CollectionSettings>,
     pub(crate) fields: FieldTypes,
+    pub(crate) fitted: Option<Place>,
     pub(crate) documents: u64,
     pub(crate) live: Arc<AllowedChunks>,
     pub(crate) text: TextView,
@@ -169,6 +171,28 @@ impl View {
     /// how documents were cut.
     pub fn settings(&self) -> &Arc<CollectionSettings> {
         &self.parts.settings
+    }
+
+    /// The write by which the model has learned last from this collection, if it
+    /// has.
+    pub fn fitted(&self) -> Option<Sequence> {
+        self.parts.fitted.map(|place| place.sequence)
+    }
+
+    /// What it has learned, as [`Engine::fit`](crate::Engine::fit) was given it.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub fn artefact(&self) -> Result<Option<Vec<u8>>, IndexError> {
+        let Some(place) = self.parts.fitted else {
+            return Ok(None);
+        };
+        let segments = &self.parts.segments;
+        let record = Record::decode(&segments.record(&place)?);
+        match record.map(|(record, _)| record.change) {
+            Some(Change::Fit(fit)) => Ok(Some(fit.artefact)),
+            _ => Err(segments.damaged(&place, "what a model has learned was expected here")),
+        }
     }
 
     /// The metadata fields and their types.

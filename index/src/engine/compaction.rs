@@ -18,7 +18,7 @@ use crate::catalog::Catalog;
 use crate::disk;
 use crate::frames::HEADER_BYTES;
 use crate::log::segments::{Segment, Segments};
-use crate::log::{Logged, SegmentWriter, log_dir, segment_path};
+use crate::log::{Logged, Place, SegmentWriter, log_dir, segment_path};
 use crate::log_record::{Change, Record};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::{IndexError, fault};
@@ -119,7 +119,7 @@ impl Engine {
     /// The same, while nothing else changes which files there are.
     pub(super) fn compact_alone(&self, which: Which) -> Result<CompactionReport, IndexError> {
         let standing = self.standing()?;
-        let (segments, catalog, serving, generations) = {
+        let (segments, catalog, serving, generations, fitted) = {
             // Every projection must have followed what is about to be dropped, on
             // the disk: it could not be brought forward over the gap.
             let writer = self.writer_at_checkpoint()?;
@@ -127,7 +127,9 @@ impl Engine {
             let entries = self.root.manifest().generations;
             let generations: Vec<_> = entries.iter().map(|entry| entry.number).collect();
             let serving = writer.serving.number;
-            (writer.log.segments(), catalog, serving, generations)
+            let fitted = writer.serving.projections.state.fitted;
+            let fitted = fitted.map(|place| place.sequence);
+            (writer.log.segments(), catalog, serving, generations, fitted)
         };
         let mut report = CompactionReport {
             bytes_before: segments.bytes(),
@@ -154,6 +156,7 @@ impl Engine {
                     generations: &generations,
                     // A deletion must outlast what it deletes.
                     deletions: !is_swept,
+                    fitted,
                 };
                 self.rewrite(&segments, run, &keep, standing.given_up, &mut report)?;
             }
@@ -242,6 +245,8 @@ struct Keep<'a> {
     serving: GenerationNo,
     generations: &'a [GenerationNo],
     deletions: bool,
+    /// What the serving generation's model has learned last.
+    fitted: Option<Sequence>,
 }
 
 impl Keep<'_> {
@@ -258,7 +263,10 @@ impl Keep<'_> {
             report.kept += 1;
             return output.add(sequence, logged.bytes.to_vec());
         };
-        let newest = self.catalog.newest_put(record.id())?;
+        let newest = match record.id() {
+            Some(id) => self.catalog.newest_put(id)?,
+            None => None,
+        };
         let is_kept = |generation| self.generations.contains(&generation);
         let mut is_stripped = false;
         let mut is_needed = false;
@@ -276,6 +284,10 @@ impl Keep<'_> {
                 let generation = derive.derivation.outline.generation;
                 is_needed = newest == Some(derive.of) && generation == self.serving;
                 newest == Some(derive.of) && is_kept(generation)
+            }
+            Change::Fit(fit) => {
+                is_needed = self.fitted == Some(sequence);
+                is_kept(fit.generation) && (is_needed || fit.generation != self.serving)
             }
             Change::Delete(_) => {
                 if !self.deletions {
@@ -430,13 +442,17 @@ fn live_bytes(
     last: Sequence,
 ) -> Result<HashMap<u64, u64>, IndexError> {
     let mut live = HashMap::new();
-    catalog.for_each_version(|_, version| {
-        let mut places = vec![version.document];
-        if version.derived.sequence != version.document.sequence {
-            places.push(version.derived);
-        }
-        for place in places.into_iter().filter(|place| place.sequence <= last) {
+    let mut add = |place: Place| -> Result<(), IndexError> {
+        if place.sequence <= last {
             *live.entry(segments.number_of(&place)?).or_default() += LENGTH_BYTES + place.bytes;
+        }
+        Ok(())
+    };
+    catalog.state()?.fitted.map_or(Ok(()), &mut add)?;
+    catalog.for_each_version(|_, version| {
+        add(version.document)?;
+        if version.derived.sequence != version.document.sequence {
+            add(version.derived)?;
         }
         Ok(())
     })?;

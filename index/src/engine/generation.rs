@@ -167,8 +167,12 @@ impl OpenGeneration {
         stored: &Stored,
         segments: &Segments,
     ) -> Result<(), IndexError> {
+        let Some(id) = record.id() else {
+            self.projections.apply(record, stored, segments)?;
+            return Ok(());
+        };
         let catalog = Arc::clone(&self.projections.catalog);
-        let newest = || catalog.newest(record.id(), Sequence(u64::MAX));
+        let newest = || catalog.newest(id, Sequence(u64::MAX));
         let before = newest()?;
         let former = match before {
             Some((_, Standing::Version(first))) => catalog.version_of(first)?,
@@ -185,7 +189,7 @@ impl OpenGeneration {
         }
         if let Some((sequence, standing)) = before {
             self.retired.push(Retired {
-                id: record.id().clone(),
+                id: id.clone(),
                 sequence,
                 standing,
                 by: record.sequence,
@@ -216,6 +220,7 @@ impl OpenGeneration {
             generation: self.number,
             settings: Arc::clone(&self.settings),
             fields: self.projections.state.fields.clone(),
+            fitted: self.projections.state.fitted,
             documents: self.documents,
             text,
             vectors,

@@ -207,11 +207,15 @@ impl Engine {
         let mut deleted_since = HashSet::new();
         let mut dead = Vec::new();
         let is_dead = |record: &Record| -> Result<bool, IndexError> {
-            let newest = catalog.newest_put(record.id())?;
+            // What a model has learned is of no document.
+            let Some(id) = record.id() else {
+                return Ok(false);
+            };
+            let newest = catalog.newest_put(id)?;
             let stands = match &record.change {
                 Change::Put(_) => newest == Some(record.sequence),
                 Change::Derive(derive) => newest == Some(derive.of),
-                Change::Delete(_) => false,
+                Change::Delete(_) | Change::Fit(_) => false,
             };
             // A put that was replaced after the purge began is no leftover.
             let is_newer = newest.is_some_and(|newest| newest > since.sequence);
@@ -222,7 +226,7 @@ impl Engine {
             proven.records += 1;
             if let Some((record, _)) = Record::decode(logged.bytes) {
                 if is_dead(&record)? {
-                    dead.push(record.id().clone());
+                    dead.extend(record.id().cloned());
                 } else if let Change::Delete(id) = record.change {
                     deleted_since.insert(id);
                 }
@@ -251,8 +255,8 @@ impl Engine {
             let mut dead = 0;
             segments.scan(start(&segments), |logged| {
                 if let Some((record, _)) = Record::decode(logged.bytes) {
-                    let is_dead = is_dead(&record)? && !deleted_since.contains(record.id());
-                    dead += u64::from(is_dead);
+                    let is_deleted = record.id().is_some_and(|id| deleted_since.contains(id));
+                    dead += u64::from(is_dead(&record)? && !is_deleted);
                 }
                 Ok(())
             })?;

@@ -213,12 +213,13 @@ struct Saved {
     report: SalvageReport,
 }
 
-/// The generation that a record's derivation was made for; 0 if it has none.
+/// The generation that a record, or its derivation, was made for; 0 if that is none.
 fn generation_of(record: &Record) -> GenerationNo {
     let derivation = match &record.change {
         Change::Put(put) => put.derivation.as_ref(),
         Change::Derive(derive) => Some(&derive.derivation),
         Change::Delete(_) => None,
+        Change::Fit(fit) => return fit.generation,
     };
     derivation.map_or(GenerationNo(0), |found| found.outline.generation)
 }

@@ -16,7 +16,7 @@ use super::reindex::Ready;
 use super::{Engine, NewDocument, PutOutcome, Writer};
 use crate::group::{Abandoned, Waiting};
 use crate::log_record::{
-    Change, Derivation, DerivedOutline, DocumentOutline, Layout, LoggedVectors, Put, Record,
+    Change, Derivation, DerivedOutline, DocumentOutline, Fit, Layout, LoggedVectors, Put, Record,
 };
 use crate::projections::Stored;
 use crate::{CollectionSettings, IndexError, fault};
@@ -76,6 +76,7 @@ pub(super) enum Request {
         generation: GenerationNo,
         ready: Vec<Ready>,
     },
+    Fit(Fit),
 }
 
 /// What became of it.
@@ -84,6 +85,7 @@ pub(super) enum Outcome {
     Delete(Vec<DeleteOutcome>),
     Patch(Vec<PatchOutcome>),
     Derive,
+    Fit(Sequence),
 }
 
 /// A document that is ready but for its numbers, or why it is refused.
@@ -171,6 +173,7 @@ impl Request {
             Self::Delete(ids) => Box::new(ids.iter().map(|(id, _)| id)),
             Self::Patch(patches) => Box::new(patches.iter().map(|new| &new.id)),
             Self::Derive { ready, .. } => Box::new(ready.iter().map(Ready::id)),
+            Self::Fit(_) => Box::new(std::iter::empty()),
         }
     }
 }
@@ -263,6 +266,10 @@ impl Writer {
             Request::Derive { generation, ready } => {
                 self.derive(generation, ready, next)?;
                 Ok(Outcome::Derive)
+            }
+            Request::Fit(fit) => {
+                self.expect(fit.generation)?;
+                Ok(Outcome::Fit(next.add(Change::Fit(fit))))
             }
         }
     }
@@ -376,6 +383,7 @@ fn size_of(record: &Record) -> usize {
         Change::Put(put) => put.text.len() + put.derivation.as_ref().map_or(0, vectors),
         Change::Derive(derive) => vectors(&derive.derivation),
         Change::Delete(_) => 0,
+        Change::Fit(fit) => fit.artefact.len(),
     }
 }
 

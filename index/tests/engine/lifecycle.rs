@@ -106,6 +106,29 @@ fn compaction_drops_what_is_dead_and_answers_stay() {
 }
 
 #[test]
+fn what_a_model_has_learned_outlasts_compaction_and_what_it_had_learned_before_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open_with(dir.path(), small()).unwrap();
+    let engine = store.create(&name(), &settings()).unwrap();
+    let generation = engine.view().generation();
+    assert_eq!(engine.view().artefact().unwrap(), None);
+    let mut last = Sequence(0);
+    for byte in 0..5 {
+        last = engine.fit(generation, vec![byte; 50_000]).unwrap();
+        fill(&engine);
+    }
+    let report = engine.compact(0.0).unwrap();
+    let dropped = report.bytes_before - report.bytes_after;
+    assert!(dropped > 200_000, "{report:?}");
+    drop((engine, store));
+    let (_store, engine) = open(dir.path());
+    assert_filled(&engine);
+    let view = engine.view();
+    assert_eq!(view.fitted(), Some(last));
+    assert_eq!(view.artefact().unwrap(), Some(vec![4; 50_000]));
+}
+
+#[test]
 fn a_former_copy_of_the_catalog_does_not_bring_deleted_documents_back() {
     let dir = tempfile::tempdir().unwrap();
     let (store, engine) = open(dir.path());

@@ -25,6 +25,8 @@ pub(crate) struct Sight {
     /// Of which folder of its generation.
     pub(crate) folders: u32,
     pub(crate) is_whole: bool,
+    /// What its model has learned.
+    pub(crate) fitted: Option<u8>,
     pub(crate) documents: BTreeMap<u8, Shown>,
 }
 
@@ -43,10 +45,18 @@ impl Sight {
     }
 }
 
+/// Bytes that only a model could read.
+pub(crate) fn learned(number: u8) -> Vec<u8> {
+    vec![number; usize::from(number) * 1000]
+}
+
 /// Asks a view everything. `word` and `n` are what to ask for.
 pub(crate) fn compare(view: &View, sight: &Sight, word: usize, n: i64) {
     assert_eq!(view.sequence().0, sight.sequence);
     assert_eq!(view.generation().0, sight.generation);
+    let expected = sight.fitted.map(learned);
+    assert_eq!(view.artefact().unwrap(), expected);
+    assert_eq!(view.fitted().is_some(), expected.is_some());
     let chunks = sight.chunks();
     let counts = view.counts();
     assert_eq!(counts.documents, sight.documents.len() as u64);

@@ -17,6 +17,8 @@ pub(crate) enum Operation {
         document: u8,
         condition: If,
     },
+    /// What a model has learned.
+    Fit(u8),
     Refresh,
     /// Keeps a view to look at later.
     Hold,
@@ -126,6 +128,7 @@ pub(crate) fn operation() -> impl Strategy<Value = Operation> {
         }),
         4 => (document(), condition())
             .prop_map(|(document, condition)| Operation::Delete { document, condition }),
+        2 => (0_u8..9).prop_map(Operation::Fit),
         3 => Just(Operation::Refresh),
         2 => Just(Operation::Hold),
         1 => Just(Operation::LetGo),

@@ -1,7 +1,7 @@
 //! Which documents are put, how are they cut, and what does each chunk point to?
 
 use cento_core::{ByteSpan, Chunk, FieldType, FieldTypes};
-use cento_index::{CollectionSettings, NewDocument, Precision};
+use cento_index::{CollectionSettings, DerivedDocument, NewDocument, PendingDocument, Precision};
 use serde_json::{Value, json};
 
 use crate::corpus::{self, document, embed};
@@ -109,4 +109,16 @@ pub(crate) fn cosine(query: &[f32], text: &str, is_whole: bool) -> f64 {
     let length = codes.iter().map(|x| x * x).sum::<f64>().sqrt();
     let product = query.iter().zip(&codes).map(|(x, y)| f64::from(*x) * y);
     product.sum::<f64>() / length
+}
+
+/// What is derived from a document.
+pub(crate) fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
+    let text = &pending.document.text;
+    let chunks = cut(text, is_whole);
+    let vectors = chunks.iter().map(|chunk| embed(slice(text, chunk)));
+    DerivedDocument {
+        vectors: vectors.collect(),
+        chunks,
+        pending,
+    }
 }

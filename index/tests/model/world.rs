@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use cento_core::{CoreError, GenerationNo, MetadataPatch, Sequence};
 use cento_index::{
-    Condition, DeleteOutcome, DerivedDocument, Engine, GenerationState, IndexError, NewPatch,
-    PatchOutcome, PendingDocument, PutOutcome, Store, View,
+    Condition, DeleteOutcome, Engine, GenerationState, IndexError, NewPatch, PatchOutcome,
+    PendingDocument, PutOutcome, Store, View,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::compare::{Shown, Sight, compare};
-use crate::corpus::{self, assert_clean, embed, id};
+use crate::compare::{Shown, Sight, compare, learned};
+use crate::corpus::{self, assert_clean, id};
 use crate::ground::{lose, options};
 use crate::operation::{Change, If, Operation, Put};
-use crate::texts::{cut, metadata, name, new_document, settings, slice, text, unit};
+use crate::texts::{derived, metadata, name, new_document, settings, text, unit};
 
 /// A document of the model.
 #[derive(Debug, Clone)]
@@ -46,7 +46,9 @@ struct Model {
     /// With the last write that it has followed.
     former: Option<(u64, Generation)>,
     next_generation: u32,
-    snapshots: BTreeMap<u8, (Documents, Generation)>,
+    snapshots: BTreeMap<u8, (Documents, Generation, Option<u8>)>,
+    /// What the model of each generation has learned.
+    fitted: BTreeMap<u32, u8>,
     /// How often the serving generation came to have files of another folder.
     folders: u32,
     /// The version of a document that stood before the one that stands.
@@ -62,17 +64,6 @@ pub(crate) struct World {
     held: Vec<(Arc<View>, Sight)>,
 }
 
-fn derived(pending: PendingDocument, is_whole: bool) -> DerivedDocument {
-    let text = &pending.document.text;
-    let chunks = cut(text, is_whole);
-    let vectors = chunks.iter().map(|chunk| embed(slice(text, chunk)));
-    DerivedDocument {
-        vectors: vectors.collect(),
-        chunks,
-        pending,
-    }
-}
-
 impl Model {
     fn sight(&self) -> Sight {
         let shown = |standing: &Standing| Shown {
@@ -85,6 +76,7 @@ impl Model {
             generation: self.serving.number,
             folders: self.folders,
             is_whole: self.serving.is_whole,
+            fitted: self.fitted.get(&self.serving.number).copied(),
             documents: (self.documents.iter())
                 .map(|(document, standing)| (*document, shown(standing)))
                 .collect(),
@@ -176,6 +168,7 @@ impl World {
             former: None,
             next_generation: 2,
             snapshots: BTreeMap::new(),
+            fitted: BTreeMap::new(),
             folders: 0,
             before: BTreeMap::new(),
         };
@@ -253,6 +246,7 @@ impl World {
                 document,
                 condition,
             } => self.delete(&engine, *document, *condition),
+            Operation::Fit(number) => self.fit(&engine, *number),
             Operation::Refresh => {
                 engine.refresh().unwrap();
                 self.publish();
@@ -376,6 +370,16 @@ impl World {
         assert_eq!(outcomes.unwrap(), [expected]);
     }
 
+    fn fit(&mut self, engine: &Engine, number: u8) {
+        let model = &mut self.model;
+        let (serving, other) = (model.serving.number, model.next_generation);
+        let refused = engine.fit(GenerationNo(other), learned(number));
+        assert!(matches!(refused, Err(IndexError::GenerationChanged { .. })));
+        let fitted = engine.fit(GenerationNo(serving), learned(number));
+        assert_eq!(fitted.unwrap().0, model.next());
+        model.fitted.insert(serving, number);
+    }
+
     fn snapshot(&mut self, engine: &Engine, number: u8) {
         let made = engine.create_snapshot(Some(&format!("s{number}")));
         self.publish();
@@ -387,20 +391,25 @@ impl World {
         let made = made.unwrap();
         assert_eq!(made.sequence.0, model.sequence);
         assert_eq!(made.documents, model.documents.len() as u64);
-        let kept = (model.documents.clone(), model.serving);
+        let fitted = model.fitted.get(&model.serving.number).copied();
+        let kept = (model.documents.clone(), model.serving, fitted);
         model.snapshots.insert(number, kept);
     }
 
     fn restore(&mut self, engine: &Engine, number: u8) {
         let restored = engine.restore_snapshot(&format!("s{number}"));
         let model = &mut self.model;
-        let Some((documents, serving)) = model.snapshots.get(&number).cloned() else {
+        let Some((documents, serving, fitted)) = model.snapshots.get(&number).cloned() else {
             assert!(matches!(restored, Err(IndexError::UnknownSnapshot { .. })));
             return;
         };
         restored.unwrap();
         model.documents = documents;
         model.serving = serving;
+        model.fitted = fitted
+            .map(|fitted| (serving.number, fitted))
+            .into_iter()
+            .collect();
         model.building = None;
         model.former = None;
         model.folders += 1;
