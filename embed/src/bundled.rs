@@ -1,13 +1,14 @@
 //! Which model is always there?
 
-use rayon::prelude::*;
+use std::sync::Arc;
 
+use crate::fitted::{Fitted, learn};
 use crate::static_model::StaticModel;
 use crate::{Contract, EmbedError, Embedder};
 
 /// The static model that is embedded in the binary.
 pub struct Bundled {
-    model: StaticModel,
+    model: Arc<StaticModel>,
     contract: Contract,
 }
 
@@ -32,6 +33,7 @@ impl Bundled {
             query_prefix: String::new(),
             document_prefix: String::new(),
         };
+        let model = Arc::new(model);
         Ok(Self { model, contract })
     }
 }
@@ -46,16 +48,26 @@ impl Embedder for Bundled {
     }
 
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        Ok(texts
-            .par_iter()
-            .map(|text| self.model.embed(text))
-            .collect())
+        Ok(self.model.embed_all(texts))
+    }
+
+    fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
+        learn(&self.model, texts)
+    }
+
+    fn fitted(&self, artefact: Vec<u8>) -> Result<Box<dyn Embedder>, EmbedError> {
+        let model = Arc::clone(&self.model);
+        let fitted = Fitted::new(model, &self.contract, artefact, FITTED_COSINE_WEIGHT)?;
+        Ok(Box::new(fitted))
     }
 }
 
 /// The best mean nDCG@10 on the sets kept for tuning (decision 0005); on each
 /// of them it is above the better leg. `cargo bench --bench fusion` shows it.
 const COSINE_WEIGHT: f32 = 0.4;
+
+/// The same once it has learned from the collection (decision 0020).
+const FITTED_COSINE_WEIGHT: f32 = 0.5;
 
 #[cfg(test)]
 mod tests {

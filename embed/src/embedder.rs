@@ -11,6 +11,8 @@
 //! - Prefixes that the model wants in front of queries or documents are put
 //!   there by the embedder, never by the caller.
 //! - Vectors may be compared only if their fingerprints are equal.
+//! - Some models learn from a collection's texts ([`Embedder::learn`]). What they
+//!   learn changes the vectors of queries alone, never those of documents.
 
 use crate::EmbedError;
 
@@ -49,4 +51,24 @@ pub trait Embedder: Send + Sync {
 
     /// Embeds documents' texts, in order, on as many processors as it can use.
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// What it learns from texts of a collection for queries to it, as bytes for
+    /// [`fitted`](Self::fitted); the same for the same texts in the same order.
+    /// `None` if it does not learn, or there is nothing to learn from.
+    fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
+        let _ = texts;
+        None
+    }
+
+    /// This embedder with what it has learned: fingerprint and documents' vectors
+    /// are the same.
+    ///
+    /// # Errors
+    /// [`EmbedError::Artefact`] if the bytes are not what this model has learned.
+    fn fitted(&self, artefact: Vec<u8>) -> Result<Box<dyn Embedder>, EmbedError> {
+        let _ = artefact;
+        Err(EmbedError::Artefact {
+            reason: format!("'{}' does not learn", self.contract().model),
+        })
+    }
 }

@@ -18,6 +18,12 @@ pub enum EmbedError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Ours: what a model has learned from a collection cannot be used.
+    #[error("what the model has learned from the collection cannot be used: {reason}")]
+    Artefact {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The caller's: nothing is known by that name.
     #[error(
         "there is no model '{model}': it is neither the bundled one, nor a folder or ONNX file that is there, nor a name of the form owner/name"

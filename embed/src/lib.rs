@@ -10,6 +10,8 @@
 mod bundled;
 mod embedder;
 mod error;
+mod fitted;
+mod linear;
 #[cfg(feature = "fastembed")]
 mod neural;
 mod open;

@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use tokenizers::Tokenizer;
 
@@ -107,7 +108,7 @@ impl StaticModel {
     }
 
     /// The tokens of a text that count.
-    fn tokens(&self, text: &str) -> Vec<u32> {
+    pub(crate) fn tokens(&self, text: &str) -> Vec<u32> {
         // WordPiece has an answer for every text; were there none, the text
         // would have no known token.
         let encoding = self.tokenizer.encode_fast(text, false);
@@ -117,28 +118,48 @@ impl StaticModel {
             .collect()
     }
 
-    /// The vector of a text.
-    pub(crate) fn embed(&self, text: &str) -> Vec<f32> {
+    /// A token's codes, and what they are to be multiplied by.
+    pub(crate) fn row(&self, token: u32) -> (&[u8], f32) {
+        let token = token as usize;
         let rows = &self.table[self.rows.clone()];
+        let row = &rows[token * self.dimensions..(token + 1) * self.dimensions];
+        (row, self.weights[token])
+    }
+
+    /// The vector of tokens.
+    pub(crate) fn pool(&self, tokens: &[u32]) -> Vec<f32> {
         let mut sum = vec![0.0_f32; self.dimensions];
-        for id in self.tokens(text) {
-            let id = id as usize;
-            let weight = self.weights[id];
-            let row = &rows[id * self.dimensions..(id + 1) * self.dimensions];
+        for &token in tokens {
+            let (row, weight) = self.row(token);
             for (component, &code) in sum.iter_mut().zip(row) {
                 *component += weight * f32::from(code.cast_signed());
             }
         }
-        let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
-        if length > 0.0 && length.is_finite() {
-            for component in &mut sum {
-                *component /= length;
-            }
-        } else {
-            sum.fill(0.0);
-        }
-        sum
+        unit(sum)
     }
+
+    /// The vector of a text.
+    pub(crate) fn embed(&self, text: &str) -> Vec<f32> {
+        self.pool(&self.tokens(text))
+    }
+
+    /// The vectors of texts.
+    pub(crate) fn embed_all(&self, texts: &[String]) -> Vec<Vec<f32>> {
+        texts.par_iter().map(|text| self.embed(text)).collect()
+    }
+}
+
+/// The same vector of unit length, or zeros.
+pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
+    let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+    if length > 0.0 && length.is_finite() {
+        for component in &mut vector {
+            *component /= length;
+        }
+    } else {
+        vector.fill(0.0);
+    }
+    vector
 }
 
 #[cfg(test)]
