@@ -184,6 +184,8 @@ impl From<&EmbedError> for Problem {
         let new = |code, status| Self::new(code, status, error.to_string());
         match error {
             E::Format { .. } => new("model_format", 500),
+            E::Artefact { .. } => new("artefact_unusable", 500)
+                .with_help("`cento reindex --force` makes a generation whose model learns anew"),
             E::UnknownModel { .. } => new("unknown_model", 404),
             E::NoNeuralModels { .. } => new("no_neural_models", 501)
                 .with_help("use the bundled model, or a cento built with its default features"),

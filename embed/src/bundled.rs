@@ -51,6 +51,10 @@ impl Embedder for Bundled {
         Ok(self.model.embed_all(texts))
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
         learn(&self.model, texts)
     }

@@ -52,6 +52,11 @@ pub trait Embedder: Send + Sync {
     /// Embeds documents' texts, in order, on as many processors as it can use.
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
 
+    /// Whether it learns from collections.
+    fn learns(&self) -> bool {
+        false
+    }
+
     /// What it learns from texts of a collection for queries to it, as bytes for
     /// [`fitted`](Self::fitted); the same for the same texts in the same order.
     /// `None` if it does not learn, or there is nothing to learn from.

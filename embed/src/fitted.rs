@@ -291,6 +291,10 @@ impl Embedder for Fitted {
         Ok(self.model.embed_all(texts))
     }
 
+    fn learns(&self) -> bool {
+        true
+    }
+
     fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
         learn(&self.model, texts)
     }

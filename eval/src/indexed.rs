@@ -6,7 +6,9 @@ use std::sync::Arc;
 use cento_core::CollectionName;
 use cento_embed::Embedder;
 use cento_index::{Engine, Store, View};
-use cento_ingest::{Chunking, Event, Options, Report, collection_settings, ingest};
+use cento_ingest::{
+    Chunking, Event, Options, Report, collection_settings, fitted, ingest, learn_if_due,
+};
 use serde::Serialize;
 
 use crate::{Dataset, EvalError};
@@ -75,8 +77,12 @@ pub fn index(
         report = fill(&engine)?;
     }
     let empty = check(&report)? + dataset.empty_documents() as u64;
+    if learn_if_due(&engine, &*embedder)?.is_some() {
+        engine.refresh()?;
+    }
     engine.checkpoint()?;
     let view = engine.view();
+    let embedder = fitted(&view, &*embedder)?.unwrap_or(embedder);
     let counts = view.counts();
     Ok(Indexed {
         view,

@@ -47,7 +47,17 @@ pub(crate) struct State {
     pub(crate) next_chunk: ChunkNo,
     pub(crate) fields: FieldTypes,
     /// What the model has learned from the collection, if it has.
-    pub(crate) fitted: Option<Place>,
+    pub(crate) fitted: Option<Fitted>,
+}
+
+/// What a model has learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Fitted {
+    pub(crate) place: Place,
+    /// How many chunks there were then.
+    pub(crate) chunks: u64,
+    /// The artefact's CRC-32C.
+    pub(crate) checksum: u32,
 }
 
 /// One version of a document, as the log holds it.

@@ -213,6 +213,7 @@ impl Engine {
     pub fn fit(&self, generation: GenerationNo, artefact: Vec<u8>) -> Result<Sequence, IndexError> {
         let fit = Fit {
             generation,
+            chunks: 0,
             artefact,
         };
         match self.submit(Request::Fit(fit))? {

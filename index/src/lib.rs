@@ -45,5 +45,6 @@ pub use settings::{CollectionSettings, Precision, StoreOptions, VectorOptions, V
 pub use store::Store;
 pub use vectors::{Effort, Freezing, GraphBuilder, Residence, Searched, VectorShape};
 pub use view::{
-    Allowed, Counts, DenseHits, LexicalHits, StoredChunk, StoredDocument, StoredOutline, View,
+    Allowed, Counts, DenseHits, Learned, LexicalHits, StoredChunk, StoredDocument, StoredOutline,
+    View,
 };

@@ -6,7 +6,7 @@
 //! 1 put:      document's outline (length u32 | CRC-32C u32 | bytes) | text | derivation, if it has one
 //! 2 delete:   document id
 //! 3 derive:   sequence of the put u64 | length u32 | document id | derivation
-//! 4 fit:      generation u32 | artefact
+//! 4 fit:      generation u32 | chunks u64 | artefact
 //! derivation: outline (length u32 | CRC-32C u32 | bytes) | vectors
 //! ```
 //!
@@ -167,6 +167,8 @@ pub(crate) struct Derive {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fit {
     pub(crate) generation: GenerationNo,
+    /// How many chunks the collection had then.
+    pub(crate) chunks: u64,
     pub(crate) artefact: Vec<u8>,
 }
 
@@ -308,6 +310,7 @@ impl Record {
             }
             Change::Fit(fit) => {
                 out.extend_from_slice(&fit.generation.0.to_le_bytes());
+                out.extend_from_slice(&fit.chunks.to_le_bytes());
                 out.extend_from_slice(&fit.artefact);
             }
         }
@@ -356,9 +359,11 @@ impl Record {
                 }))
             }
             FIT => {
-                let (generation, artefact) = rest.split_first_chunk::<4>()?;
+                let (generation, rest) = rest.split_first_chunk::<4>()?;
+                let (chunks, artefact) = rest.split_first_chunk::<8>()?;
                 Change::Fit(Fit {
                     generation: GenerationNo(u32::from_le_bytes(*generation)),
+                    chunks: u64::from_le_bytes(*chunks),
                     artefact: artefact.to_vec(),
                 })
             }
@@ -506,6 +511,7 @@ mod tests {
             })),
             Change::Fit(Fit {
                 generation: GenerationNo(7),
+                chunks: 5,
                 artefact: vec![1, 2, 3],
             }),
         ];
@@ -549,7 +555,7 @@ mod tests {
                 // A shorter id is an id, a shorter artefact one, and a put without
                 // its derivation is one. Frames have checksums.
                 let is_shorter = matches!(record.change, Change::Delete(_)) && cut > 9
-                    || matches!(record.change, Change::Fit(_)) && cut >= 13
+                    || matches!(record.change, Change::Fit(_)) && cut >= 21
                     || matches!(record.change, Change::Put(_))
                         && cut > 0
                         && cut as u64 == layout.derived_at;

@@ -12,7 +12,7 @@ use cento_core::{ChunkNo, ContentHash, CoreError, GenerationNo, Sequence};
 use serde::{Deserialize, Serialize};
 
 use crate::applied::Applied;
-use crate::catalog::{Catalog, Entry, Pending, Standing, State, Version};
+use crate::catalog::{Catalog, Entry, Fitted, Pending, Standing, State, Version};
 use crate::log::{Logged, Place, Position, Segments};
 use crate::log_record::{Change, Derivation, Layout, Put, Record};
 use crate::manifest::{Epoch, GenerationEntry, Manifest};
@@ -363,8 +363,14 @@ impl Projections {
         }
         let sequence = record.sequence;
         let Some(id) = record.id() else {
-            if matches!(&record.change, Change::Fit(fit) if fit.generation == self.generation) {
-                state.fitted = Some(stored.place);
+            if let Change::Fit(fit) = &record.change
+                && fit.generation == self.generation
+            {
+                state.fitted = Some(Fitted {
+                    place: stored.place,
+                    chunks: fit.chunks,
+                    checksum: crc32c::crc32c(&fit.artefact),
+                });
             }
             self.catalog.pass(&state)?;
             self.state = state;

@@ -11,8 +11,8 @@ use cento_core::{
 use rayon::prelude::*;
 use roaring::RoaringTreemap;
 
-use crate::catalog::{Catalog, Version};
-use crate::log::{Place, Segments};
+use crate::catalog::{Catalog, Fitted, Version};
+use crate::log::Segments;
 use crate::log_record::{
     Change, DerivedOutline, DocumentOutline, OUTLINE_HEAD_BYTES, RECORD_HEAD_BYTES, Record,
     decode_outline,
@@ -65,6 +65,17 @@ pub struct DenseHits {
     pub exact: bool,
     /// By which way they were found.
     pub searched: Searched,
+}
+
+/// When a model has learned from a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned {
+    /// By which write.
+    pub sequence: Sequence,
+    /// How many chunks there were then.
+    pub chunks: u64,
+    /// What tells it from anything else that was learned: its CRC-32C.
+    pub checksum: u32,
 }
 
 /// What the log keeps of a document beside its text.
@@ -137,7 +148,7 @@ pub(crate) struct ViewParts {
     pub(crate) generation: GenerationNo,
     pub(crate) settings: Arc<CollectionSettings>,
     pub(crate) fields: FieldTypes,
-    pub(crate) fitted: Option<Place>,
+    pub(crate) fitted: Option<Fitted>,
     pub(crate) documents: u64,
     pub(crate) live: Arc<AllowedChunks>,
     pub(crate) text: TextView,
@@ -173,10 +184,13 @@ impl View {
         &self.parts.settings
     }
 
-    /// The write by which the model has learned last from this collection, if it
-    /// has.
-    pub fn fitted(&self) -> Option<Sequence> {
-        self.parts.fitted.map(|place| place.sequence)
+    /// When the model has learned last from this collection, if it has.
+    pub fn learned(&self) -> Option<Learned> {
+        self.parts.fitted.map(|fitted| Learned {
+            sequence: fitted.place.sequence,
+            chunks: fitted.chunks,
+            checksum: fitted.checksum,
+        })
     }
 
     /// What it has learned, as [`Engine::fit`](crate::Engine::fit) was given it.
@@ -184,7 +198,7 @@ impl View {
     /// # Errors
     /// If the log cannot be read.
     pub fn artefact(&self) -> Result<Option<Vec<u8>>, IndexError> {
-        let Some(place) = self.parts.fitted else {
+        let Some(Fitted { place, .. }) = self.parts.fitted else {
             return Ok(None);
         };
         let segments = &self.parts.segments;
@@ -324,6 +338,16 @@ impl View {
             .iter()
             .map(|number| cosine(number).unwrap_or(CosineScore(0.0)))
             .collect())
+    }
+
+    /// At most so many of the chunks that can be found, from all over.
+    pub fn sample(&self, most: u64) -> Vec<ChunkNo> {
+        let live = self.live();
+        let (all, taken) = (live.len(), live.len().min(most));
+        let at = |i: u64| (u128::from(i) * u128::from(all) / u128::from(taken)) as u64;
+        (0..taken)
+            .filter_map(|i| live.select(at(i)).map(ChunkNo))
+            .collect()
     }
 
     /// Chunks with their texts, in the order asked for.

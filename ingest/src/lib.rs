@@ -17,6 +17,7 @@ mod error;
 mod format;
 mod html;
 mod jsonl;
+mod learn;
 mod markdown;
 mod pipeline;
 mod prepare;
@@ -32,6 +33,7 @@ mod walk;
 
 pub use chunking::Chunking;
 pub use error::IngestError;
+pub use learn::{fitted, learn_anew, learn_if_due};
 pub use pipeline::{Options, collection_settings, ingest};
 pub use prepare::{Prepared, prepare};
 pub use problem::{Failure, ProblemCode};

@@ -36,16 +36,20 @@ impl Prepared {
         self.chunks
             .iter()
             .map(|chunk| {
-                let title = self.document.title.as_str();
-                let headings = chunk.heading_path.iter().map(String::as_str);
-                let headings: Vec<&str> = headings.filter(|&heading| heading != title).collect();
                 let text = chunk.span.slice(&self.document.text).unwrap_or_default();
-                let lines = [title, &headings.join(" > "), text];
-                let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-                lines.join("\n")
+                embedding_input(&self.document.title, &chunk.heading_path, text)
             })
             .collect()
     }
+}
+
+/// What an embedder is given for a chunk of a document.
+pub(crate) fn embedding_input(title: &str, heading_path: &[String], text: &str) -> String {
+    let headings = heading_path.iter().map(String::as_str);
+    let headings: Vec<&str> = headings.filter(|&heading| heading != title).collect();
+    let lines = [title, &headings.join(" > "), text];
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }
 
 /// Parses and cuts a file that is in memory: one document, or one for each line

@@ -84,6 +84,7 @@ impl Service {
     pub fn delete_collection(&self, name: &CollectionName) -> Result<(), Problem> {
         self.alone(name, || self.store.delete(name))?;
         self.note_closed(name);
+        self.embedders.forget(name);
         Ok(())
     }
 

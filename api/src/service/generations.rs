@@ -185,7 +185,11 @@ impl Service {
             To::Former(number) => rollback(engine, &**embedder, *number, stop, progress),
         };
         self.note_written(name);
-        Ok(result?)
+        let report = result?;
+        if !report.interrupted {
+            self.learn_if_due(name)?;
+        }
+        Ok(report)
     }
 }
 

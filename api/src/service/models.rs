@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use cento_core::CollectionName;
 use cento_embed::{Bundled, Embedder};
-use cento_index::CollectionSettings;
+use cento_index::{CollectionSettings, Learned, View};
+use cento_ingest::fitted;
 
 use super::locked;
 use crate::Problem;
@@ -47,6 +48,8 @@ pub(crate) const MISMATCH_HELP: &str =
 pub(super) struct Embedders {
     pub(super) models: Models,
     opened: Mutex<HashMap<String, Slot>>,
+    /// The last one that has learned from a collection, with when it did.
+    learned: Mutex<HashMap<CollectionName, (Learned, Arc<dyn Embedder>)>>,
 }
 
 /// Opening a model can take seconds: those who want the same one wait for it,
@@ -58,6 +61,7 @@ impl Embedders {
         Self {
             models,
             opened: Mutex::default(),
+            learned: Mutex::default(),
         }
     }
 
@@ -104,6 +108,33 @@ impl Embedders {
             settings.model
         );
         Err(Problem::new("model_mismatch", 409, detail).with_help(MISMATCH_HELP))
+    }
+
+    /// The same for what a view shows, with what it has learned from the collection
+    /// by then.
+    pub(super) fn fitted(
+        &self,
+        name: &CollectionName,
+        view: &View,
+    ) -> Result<Arc<dyn Embedder>, Problem> {
+        let plain = self.fitting(name, view.settings())?;
+        let Some(learned) = view.learned() else {
+            return Ok(plain);
+        };
+        if let Some((when, embedder)) = locked(&self.learned).get(name)
+            && *when == learned
+            && embedder.contract().fingerprint == plain.contract().fingerprint
+        {
+            return Ok(Arc::clone(embedder));
+        }
+        let embedder = fitted(view, &*plain)?.map_or(plain, Arc::from);
+        locked(&self.learned).insert(name.clone(), (learned, Arc::clone(&embedder)));
+        Ok(embedder)
+    }
+
+    /// Forgets a collection.
+    pub(super) fn forget(&self, name: &CollectionName) {
+        locked(&self.learned).remove(name);
     }
 
     fn open(&self, model: &str) -> Result<Arc<dyn Embedder>, Problem> {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
 use cento_index::{Counts, Engine, Freezing, Projection, SalvageReport};
+use cento_ingest::learn_if_due;
 
-use super::{Service, locked};
+use super::{Opened, Service, locked};
 use crate::Problem;
 use crate::types::{AuditResult, RebuildResult, Recovered, Wait};
 
@@ -28,6 +29,9 @@ pub(super) struct Upkeep {
     /// Whether something was written, or it was opened, since it was last
     /// looked at whether its log is to be compacted.
     is_uncompacted: bool,
+    /// Whether something was written since it was last looked at whether its model
+    /// is to learn from it.
+    is_unlearned: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -39,6 +43,7 @@ const UNSEEN: Mark = |upkeep| &mut upkeep.is_unseen;
 const UNCHECKED: Mark = |upkeep| &mut upkeep.is_unchecked;
 const UNREAD: Mark = |upkeep| &mut upkeep.is_unread;
 const UNCOMPACTED: Mark = |upkeep| &mut upkeep.is_uncompacted;
+const UNLEARNED: Mark = |upkeep| &mut upkeep.is_unlearned;
 
 /// How long a refresh tries to get at writers that are busy. Commits that follow
 /// each other leave room between them soon; a purge does not.
@@ -96,11 +101,9 @@ impl Service {
     pub fn warm_up(&self) {
         let names = self.store.collections().unwrap_or_default();
         for name in names.into_iter().take(self.store.most_open()) {
-            let warmed = self.engine(&name).and_then(|engine| {
-                self.embedders
-                    .fitting(&name, &engine.settings())
-                    .map(|_| ())
-            });
+            let warmed = self
+                .engine(&name)
+                .and_then(|engine| self.embedders.fitted(&name, &engine.view()).map(|_| ()));
             if let Err(problem) = warmed {
                 tracing::error!(collection = %name, %problem, "a collection cannot be opened");
             }
@@ -249,6 +252,45 @@ impl Service {
         }
     }
 
+    /// Lets a collection's model learn from it where that is due, and shows it. Says
+    /// whether it was.
+    ///
+    /// # Errors
+    /// `unknown_collection`, `model_mismatch`, and errors of the engine.
+    pub fn learn_if_due(&self, name: &CollectionName) -> Result<bool, Problem> {
+        let engine = self.engine(name)?;
+        let embedder = self.embedders.fitting(name, &engine.settings())?;
+        let learned = learn_if_due(&engine, &*embedder)?;
+        if learned.is_some() {
+            self.note_written(name);
+            engine.refresh()?;
+        }
+        Ok(learned.is_some())
+    }
+
+    /// The same for every collection written to since the last time.
+    pub fn learn_where_due(&self) {
+        for (name, _) in self.take_open(UNLEARNED) {
+            self.try_to_learn(&name);
+        }
+    }
+
+    /// The same for one that is held.
+    pub(crate) fn learn_from(&self, opened: &Opened) {
+        self.try_to_learn(&opened.name);
+    }
+
+    /// What fails is told to the log: it is tried again after the next write.
+    fn try_to_learn(&self, name: &CollectionName) {
+        match self.learn_if_due(name) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(collection = %name, "its model has learned from it"),
+            Err(problem) => {
+                tracing::warn!(collection = %name, %problem, "its model could not learn from it");
+            }
+        }
+    }
+
     /// The collections that are marked; they are not from then on.
     fn take(&self, mark: Mark) -> Vec<CollectionName> {
         let mut upkeep = locked(&self.upkeep);
@@ -336,6 +378,7 @@ impl Service {
                 is_unchecked: false,
                 is_unread,
                 is_uncompacted,
+                is_unlearned: true,
                 stopped: None,
             },
         );
@@ -347,6 +390,7 @@ impl Service {
             upkeep.is_unseen = true;
             upkeep.is_unchecked = true;
             upkeep.is_uncompacted = true;
+            upkeep.is_unlearned = true;
         }
     }
 

@@ -128,7 +128,7 @@ impl Engine {
             let generations: Vec<_> = entries.iter().map(|entry| entry.number).collect();
             let serving = writer.serving.number;
             let fitted = writer.serving.projections.state.fitted;
-            let fitted = fitted.map(|place| place.sequence);
+            let fitted = fitted.map(|fitted| fitted.place.sequence);
             (writer.log.segments(), catalog, serving, generations, fitted)
         };
         let mut report = CompactionReport {
@@ -448,7 +448,9 @@ fn live_bytes(
         }
         Ok(())
     };
-    catalog.state()?.fitted.map_or(Ok(()), &mut add)?;
+    if let Some(fitted) = catalog.state()?.fitted {
+        add(fitted.place)?;
+    }
     catalog.for_each_version(|_, version| {
         add(version.document)?;
         if version.derived.sequence != version.document.sequence {

@@ -267,8 +267,9 @@ impl Writer {
                 self.derive(generation, ready, next)?;
                 Ok(Outcome::Derive)
             }
-            Request::Fit(fit) => {
+            Request::Fit(mut fit) => {
                 self.expect(fit.generation)?;
+                fit.chunks = self.serving.live.len();
                 Ok(Outcome::Fit(next.add(Change::Fit(fit))))
             }
         }

@@ -124,7 +124,8 @@ fn what_a_model_has_learned_outlasts_compaction_and_what_it_had_learned_before_d
     let (_store, engine) = open(dir.path());
     assert_filled(&engine);
     let view = engine.view();
-    assert_eq!(view.fitted(), Some(last));
+    let learned = view.learned().unwrap();
+    assert_eq!((learned.sequence, learned.chunks), (last, 48));
     assert_eq!(view.artefact().unwrap(), Some(vec![4; 50_000]));
 }
 

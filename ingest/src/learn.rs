@@ -1,0 +1,110 @@
+//! When does a model learn from a collection, and from which of its texts?
+//!
+//! Some models learn what words mean in a collection
+//! ([`Embedder::learn`](cento_embed::Embedder::learn)). They do when there are
+//! enough texts, and again when there are twice as many as then, or half. What is
+//! learned stands in the log, so that the same view gives the same answers.
+
+use cento_core::Sequence;
+use cento_embed::Embedder;
+use cento_index::{Engine, StoredChunk, View};
+use rayon::prelude::*;
+
+use crate::IngestError;
+use crate::prepare::embedding_input;
+
+/// From fewer chunks nothing is learned: no figures say that it pays.
+const LEAST: u64 = 20;
+/// At most so many chunks are learned from, drawn from all over: enough for words
+/// to be weighed, and a second's work.
+const MOST: u64 = 20_000;
+/// So many are read at once.
+const AT_ONCE: usize = 1024;
+
+/// Lets the embedder learn from a collection that it has embedded, if it has not
+/// yet, or if the collection has grown to twice the size since, or shrunk to half.
+/// Says by which write. What is learned is seen by the next view.
+///
+/// # Errors
+/// Of the engine: if texts cannot be read, or what was learned not be written.
+pub fn learn_if_due(
+    engine: &Engine,
+    embedder: &dyn Embedder,
+) -> Result<Option<Sequence>, IngestError> {
+    let view = engine.view();
+    let chunks = view.counts().chunks;
+    let is_due = match view.learned() {
+        None => chunks >= LEAST,
+        Some(learned) => chunks >= 2 * learned.chunks || 2 * chunks <= learned.chunks,
+    };
+    match is_due {
+        true => learn(&view, engine, embedder),
+        false => Ok(None),
+    }
+}
+
+/// Lets the embedder learn anew from what stands, where it has learned before:
+/// nothing is left then of what it learned from texts that are gone. Without an
+/// embedder it is all forgotten.
+///
+/// # Errors
+/// As [`learn_if_due`].
+pub fn learn_anew(
+    engine: &Engine,
+    embedder: Option<&dyn Embedder>,
+) -> Result<Option<Sequence>, IngestError> {
+    let view = engine.view();
+    if view.learned().is_none() {
+        return Ok(None);
+    }
+    let learned = match embedder {
+        Some(embedder) => learn(&view, engine, embedder)?,
+        None => None,
+    };
+    match learned {
+        None => Ok(Some(engine.fit(view.generation(), Vec::new())?)),
+        learned => Ok(learned),
+    }
+}
+
+fn learn(
+    view: &View,
+    engine: &Engine,
+    embedder: &dyn Embedder,
+) -> Result<Option<Sequence>, IngestError> {
+    if view.settings().embedder != embedder.contract().fingerprint || !embedder.learns() {
+        return Ok(None);
+    }
+    let sample = view.sample(MOST);
+    let texts: Vec<Vec<String>> = sample
+        .par_chunks(AT_ONCE)
+        .map(|numbers| {
+            let chunks = view.chunks(numbers)?;
+            Ok::<_, IngestError>(chunks.iter().map(input).collect())
+        })
+        .collect::<Result<_, _>>()?;
+    match embedder.learn(&texts.concat()) {
+        Some(artefact) => Ok(Some(engine.fit(view.generation(), artefact)?)),
+        None => Ok(None),
+    }
+}
+
+/// The embedder with what it has learned from a collection by this view; `None` if
+/// that is nothing.
+///
+/// # Errors
+/// If it cannot be read, or is not what this embedder has learned.
+pub fn fitted(
+    view: &View,
+    embedder: &dyn Embedder,
+) -> Result<Option<Box<dyn Embedder>>, IngestError> {
+    match view.artefact()? {
+        Some(artefact) if !artefact.is_empty() => Ok(Some(embedder.fitted(artefact)?)),
+        _ => Ok(None),
+    }
+}
+
+/// What the embedder was given for a chunk.
+fn input(chunk: &StoredChunk) -> String {
+    embedding_input(&chunk.document.title, &chunk.heading_path, &chunk.text)
+}
