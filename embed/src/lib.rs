@@ -14,6 +14,7 @@ mod error;
 mod neural;
 mod open;
 mod static_model;
+mod wordpiece;
 
 pub use bundled::Bundled;
 pub use embedder::{Contract, Embedder};
