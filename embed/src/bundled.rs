@@ -36,6 +36,12 @@ impl Bundled {
         let model = Arc::new(model);
         Ok(Self { model, contract })
     }
+
+    /// Hands over the tokens of a text that the model knows, in their order:
+    /// those whose rows its vector is the sum of.
+    pub fn tokens(&self, text: &str, each: impl FnMut(u32)) {
+        self.model.tokens(text, each);
+    }
 }
 
 impl Embedder for Bundled {

@@ -63,11 +63,11 @@ pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
     let read: Vec<(Vec<f32>, Vec<u32>)> = texts
         .par_iter()
         .map(|text| {
-            let mut tokens = model.tokens(text);
-            let vector = model.pool(&tokens);
+            let mut tokens = Vec::new();
+            model.tokens(text, |token| tokens.push(token));
             tokens.sort_unstable();
             tokens.dedup();
-            (vector, tokens)
+            (model.embed(text), tokens)
         })
         .filter(|(_, tokens)| !tokens.is_empty())
         .collect();
@@ -209,7 +209,7 @@ impl Artefact {
     /// The vector of a query.
     fn embed(&self, model: &StaticModel, text: &str) -> Vec<f32> {
         let mut sum = vec![0.0_f32; self.dimensions];
-        for token in model.tokens(text) {
+        model.tokens(text, |token| {
             let (codes, weight) = model.row(token);
             let squares = codes
                 .iter()
@@ -223,7 +223,7 @@ impl Artefact {
                 let share = idf * length * df / (df + 1.0);
                 add(&mut sum, learned.codes, share * learned.scale);
             }
-        }
+        });
         crate::static_model::unit(sum)
     }
 }

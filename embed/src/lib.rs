@@ -16,6 +16,7 @@ mod linear;
 mod neural;
 mod open;
 mod static_model;
+mod wordpiece;
 
 pub use bundled::Bundled;
 pub use embedder::{Contract, Embedder};

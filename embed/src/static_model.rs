@@ -12,16 +12,25 @@ use safetensors::{Dtype, SafeTensors};
 use tokenizers::Tokenizer;
 
 use crate::EmbedError;
+use crate::wordpiece::WordPiece;
 
 /// A static model whose table stays where the binary put it.
 pub(crate) struct StaticModel {
-    tokenizer: Tokenizer,
+    splitter: Splitter,
     unknown: Option<u32>,
     table: &'static [u8],
     rows: Range<usize>,
     weights: Vec<f32>,
     dimensions: usize,
     fingerprint: String,
+}
+
+/// What makes tokens of a text.
+enum Splitter {
+    /// Our own, for the recipe that it knows.
+    WordPiece(Box<WordPiece>),
+    /// For every other recipe, many times slower.
+    Any(Box<Tokenizer>),
 }
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -35,13 +44,7 @@ impl StaticModel {
         table: &'static [u8],
     ) -> Result<Self, EmbedError> {
         let wrong = |file, reason: String| EmbedError::Format { file, reason };
-        let mut tokenizer = Tokenizer::from_bytes(tokenizer_json)
-            .map_err(|error| wrong(TOKENIZER, error.to_string()))?;
-        // A table has no positions: padding and truncation would only cost.
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| wrong(TOKENIZER, error.to_string()))?;
+        let splitter = Splitter::new(tokenizer_json).map_err(|reason| wrong(TOKENIZER, reason))?;
         let tensors =
             SafeTensors::deserialize(table).map_err(|error| wrong(TABLE, error.to_string()))?;
         let tensor = |name: &str| {
@@ -65,9 +68,10 @@ impl StaticModel {
                 format!("`weights` is {found}, not F32 of {tokens}"),
             ));
         }
-        let known = tokenizer.get_vocab_size(true);
-        if known > tokens {
-            let reason = format!("it has {known} tokens, the table {tokens} rows");
+        if let Some(largest) = splitter.largest_id()
+            && largest as usize >= tokens
+        {
+            let reason = format!("it has a token {largest}, the table {tokens} rows");
             return Err(wrong(TOKENIZER, reason));
         }
         let weights: Vec<f32> = weights
@@ -87,8 +91,8 @@ impl StaticModel {
         hasher.update(tokenizer_json).update(table);
         let revision = &hasher.finalize().to_hex()[..16];
         Ok(Self {
-            unknown: tokenizer.token_to_id("[UNK]"),
-            tokenizer,
+            unknown: splitter.unknown(),
+            splitter,
             table,
             rows: begins..begins + tokens * dimensions,
             weights,
@@ -107,45 +111,73 @@ impl StaticModel {
         self.dimensions
     }
 
-    /// The tokens of a text that count.
-    pub(crate) fn tokens(&self, text: &str) -> Vec<u32> {
-        // WordPiece has an answer for every text; were there none, the text
-        // would have no known token.
-        let encoding = self.tokenizer.encode_fast(text, false);
-        let ids = encoding.map_or_else(|_| Vec::new(), |encoding| encoding.get_ids().to_vec());
-        ids.into_iter()
-            .filter(|&id| Some(id) != self.unknown)
-            .collect()
+    /// Hands over the tokens of a text that count, in their order.
+    pub(crate) fn tokens(&self, text: &str, mut each: impl FnMut(u32)) {
+        self.splitter.tokens(text, |id| {
+            if Some(id) != self.unknown {
+                each(id);
+            }
+        });
     }
 
     /// A token's codes, and what they are to be multiplied by.
     pub(crate) fn row(&self, token: u32) -> (&[u8], f32) {
         let token = token as usize;
         let rows = &self.table[self.rows.clone()];
-        let row = &rows[token * self.dimensions..(token + 1) * self.dimensions];
+        let row = &rows[token * self.dimensions..][..self.dimensions];
         (row, self.weights[token])
-    }
-
-    /// The vector of tokens.
-    pub(crate) fn pool(&self, tokens: &[u32]) -> Vec<f32> {
-        let mut sum = vec![0.0_f32; self.dimensions];
-        for &token in tokens {
-            let (row, weight) = self.row(token);
-            for (component, &code) in sum.iter_mut().zip(row) {
-                *component += weight * f32::from(code.cast_signed());
-            }
-        }
-        unit(sum)
-    }
-
-    /// The vector of a text.
-    pub(crate) fn embed(&self, text: &str) -> Vec<f32> {
-        self.pool(&self.tokens(text))
     }
 
     /// The vectors of texts.
     pub(crate) fn embed_all(&self, texts: &[String]) -> Vec<Vec<f32>> {
         texts.par_iter().map(|text| self.embed(text)).collect()
+    }
+
+    /// The vector of a text.
+    pub(crate) fn embed(&self, text: &str) -> Vec<f32> {
+        let mut sum = vec![0.0_f32; self.dimensions];
+        // Rows are added four at a time: so sums are loaded and stored once
+        // for four rows, and the rows are fetched at once. Each component
+        // still adds token after token, and so has the same bits.
+        let mut waiting = [0; 4];
+        let mut count = 0;
+        self.tokens(text, |id| {
+            waiting[count] = id;
+            count += 1;
+            if count == waiting.len() {
+                self.add(waiting, &mut sum);
+                count = 0;
+            }
+        });
+        for &id in &waiting[..count] {
+            self.add([id], &mut sum);
+        }
+        unit(sum)
+    }
+
+    /// Adds the rows of tokens to a sum, each times its weight.
+    #[inline(never)]
+    fn add<const N: usize>(&self, ids: [u32; N], sum: &mut [f32]) {
+        /// Components whose sums stay in registers while rows are added.
+        const BLOCK: usize = 32;
+        let all = &self.table[self.rows.clone()];
+        let rows = ids.map(|id| &all[id as usize * self.dimensions..][..self.dimensions]);
+        let weights = ids.map(|id| self.weights[id as usize]);
+        let blocks = rows.map(|row| row.as_chunks::<BLOCK>().0);
+        let (sums, rest) = sum.as_chunks_mut::<BLOCK>();
+        for (number, sums) in sums.iter_mut().enumerate() {
+            for (blocks, weight) in blocks.iter().zip(weights) {
+                for (sum, code) in sums.iter_mut().zip(blocks[number]) {
+                    *sum += weight * f32::from(code.cast_signed());
+                }
+            }
+        }
+        let begin = self.dimensions - rest.len();
+        for (row, weight) in rows.iter().zip(weights) {
+            for (sum, &code) in rest.iter_mut().zip(&row[begin..]) {
+                *sum += weight * f32::from(code.cast_signed());
+            }
+        }
     }
 }
 
@@ -160,6 +192,50 @@ pub(crate) fn unit(mut vector: Vec<f32>) -> Vec<f32> {
         vector.fill(0.0);
     }
     vector
+}
+
+impl Splitter {
+    fn new(json: &[u8]) -> Result<Self, String> {
+        // What is not our recipe may be another, or nothing; the crate knows.
+        if let Ok(wordpiece) = WordPiece::of(json) {
+            return Ok(Self::WordPiece(Box::new(wordpiece)));
+        }
+        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| error.to_string())?;
+        // A table has no positions: padding and truncation would only cost.
+        tokenizer.with_padding(None);
+        tokenizer
+            .with_truncation(None)
+            .map_err(|error| error.to_string())?;
+        Ok(Self::Any(Box::new(tokenizer)))
+    }
+
+    /// The token that stands for what the model does not know.
+    fn unknown(&self) -> Option<u32> {
+        match self {
+            Self::WordPiece(wordpiece) => Some(wordpiece.unknown()),
+            Self::Any(tokenizer) => tokenizer.token_to_id("[UNK]"),
+        }
+    }
+
+    /// The largest number of a token, if there are tokens.
+    fn largest_id(&self) -> Option<u32> {
+        match self {
+            Self::WordPiece(wordpiece) => Some(wordpiece.largest_id()),
+            Self::Any(tokenizer) => tokenizer.get_vocab(true).into_values().max(),
+        }
+    }
+
+    fn tokens(&self, text: &str, each: impl FnMut(u32)) {
+        match self {
+            Self::WordPiece(wordpiece) => wordpiece.tokens(text, each),
+            // A text that has no tokenization has no known token.
+            Self::Any(tokenizer) => {
+                if let Ok(encoding) = tokenizer.encode_fast(text, false) {
+                    encoding.get_ids().iter().copied().for_each(each);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +272,8 @@ mod tests {
         assert!(rows.len() >= 8);
         for row in rows {
             let text = row["text"].as_str().expect("a text");
-            let ids: Vec<u64> = model.tokens(text).into_iter().map(u64::from).collect();
+            let mut ids: Vec<u64> = Vec::new();
+            model.tokens(text, |id| ids.push(id.into()));
             let expected: Vec<u64> = row["ids"]
                 .as_array()
                 .expect("a list")
@@ -213,5 +290,68 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn rows_that_are_added_together_give_the_bits_of_rows_added_one_by_one() {
+        // Neither a multiple of a block nor less than one.
+        let dimensions = 40;
+        let json = include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json");
+        let tokens = 30_522;
+        let codes: Vec<u8> = (0..tokens * dimensions)
+            .map(|i| ((i * 2_654_435_761) >> 13) as u8)
+            .collect();
+        let weights: Vec<f32> = (0..tokens).map(|i| 0.1 + i as f32 / 777.0).collect();
+        let bytes: Vec<u8> = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
+        let view = |dtype, shape, data| {
+            safetensors::tensor::TensorView::new(dtype, shape, data).expect("a tensor")
+        };
+        let tensors = [
+            (
+                "embeddings",
+                view(Dtype::I8, vec![tokens, dimensions], &codes),
+            ),
+            ("weights", view(Dtype::F32, vec![tokens], &bytes)),
+        ];
+        let table = safetensors::serialize(tensors, None).expect("a table");
+        let model = StaticModel::new("x", json, table.leak()).expect("a model");
+        for count in 0..10 {
+            let text = "seven wondrous unaffable words here".repeat(count);
+            let mut sum = vec![0.0_f32; dimensions];
+            model.tokens(&text, |id| {
+                let row = &codes[id as usize * dimensions..][..dimensions];
+                for (sum, code) in sum.iter_mut().zip(row) {
+                    *sum += weights[id as usize] * f32::from(code.cast_signed());
+                }
+            });
+            let length = sum.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let expected: Vec<f32> = sum
+                .iter()
+                .map(|x| if length > 0.0 { x / length } else { 0.0 })
+                .collect();
+            assert_eq!(model.embed(&text), expected);
+        }
+    }
+
+    #[test]
+    fn another_recipe_is_left_to_the_crate() {
+        let json = include_str!("../../data/models/cento-static-en-v1/tokenizer.json");
+        let table = include_bytes!("../../data/models/cento-static-en-v1/model.safetensors");
+        let ours = StaticModel::new("x", json.as_bytes(), table).expect("a model");
+        assert!(matches!(ours.splitter, Splitter::WordPiece(_)));
+        let cased = json.replace(r#""lowercase":true"#, r#""lowercase":false"#);
+        let theirs = StaticModel::new("x", cased.as_bytes(), table).expect("a model");
+        assert!(matches!(theirs.splitter, Splitter::Any(_)));
+        let tokens = |model: &StaticModel, text: &str| {
+            let mut tokens = Vec::new();
+            model.tokens(text, |id| tokens.push(id));
+            tokens
+        };
+        let text = "the unaffable xylophone, [CLS] 🙂 again";
+        assert_eq!(tokens(&theirs, text), tokens(&ours, text));
+        assert_eq!(theirs.embed(text), ours.embed(text));
+        // Without capitals in its vocabulary a word with one is unknown.
+        assert!(tokens(&theirs, "Again").is_empty());
+        assert_eq!(tokens(&ours, "Again").len(), 1);
     }
 }
