@@ -163,8 +163,9 @@ pub(crate) struct ServeArgs {
     pub(crate) allowed_hosts: Vec<String>,
 
     /// A model that collections may be made with, besides the bundled one: a
-    /// directory with an ONNX model, or a name on the hub.
-    #[arg(long = "embedder", value_name = "NAME|DIR")]
+    /// directory with an ONNX model, a name on the hub, or URL#MODEL on a
+    /// server.
+    #[arg(long = "embedder", value_name = "NAME|DIR|URL#MODEL")]
     pub(crate) embedders: Vec<String>,
 
     /// The largest document, in bytes.
@@ -192,8 +193,9 @@ pub(crate) struct IngestArgs {
     pub(crate) collection: OneCollection,
 
     /// The model of a new collection: the bundled one unless a directory with
-    /// an ONNX model, or a name on the hub, is given.
-    #[arg(long, value_name = "NAME|DIR")]
+    /// an ONNX model, a name on the hub, or URL#MODEL is given: a model of a
+    /// server that embeds as OpenAI's API does.
+    #[arg(long, value_name = "NAME|DIR|URL#MODEL")]
     pub(crate) embedder: Option<String>,
 
     /// How documents of a new collection are cut: default, or none.

@@ -217,6 +217,32 @@ impl From<&EmbedError> for Problem {
                 .retryable(),
             E::HubCache { .. } => new("hub_cache", 500)
                 .with_help("HF_HOME names another folder to keep models in"),
+            E::NoRemoteModels => new("no_remote_models", 501)
+                .with_help("use the bundled model, or a cento built with its default features"),
+            E::RemoteName { .. } => new("remote_model_name", 422).with_help(
+                "call it URL#MODEL, for example http://localhost:11434/v1#nomic-embed-text",
+            ),
+            E::RemoteSetting { .. } => new("remote_setting", 500)
+                .with_help("set that variable otherwise where cento is started, or leave it out"),
+            E::RemoteUnreachable { .. } => new("remote_unreachable", 503)
+                .with_help("check the URL, and that the embedding server runs; what was ingested before is kept")
+                .retryable(),
+            E::RemoteRefused { status, .. } => match status {
+                408 | 409 | 424 | 425 | 429 | 500 | 502.. => new("remote_refused", 503)
+                    .with_help("the embedding server is busy or broken: try again, or see its log; what was ingested before is kept")
+                    .retryable(),
+                401 | 403 => new("remote_refused", 502)
+                    .with_help("give a key that may use the model: CENTO_EMBED_KEY or CENTO_EMBED_KEY_FILE"),
+                404 => new("remote_refused", 502).with_help(
+                    "check that the server has the model, and that the URL is its API's base, which mostly ends in /v1",
+                ),
+                _ => new("remote_refused", 502),
+            },
+            E::RemoteAnswer { .. } => new("remote_answer", 502)
+                .with_help("check the URL, and that the model there is one that embeds texts"),
+            E::RemoteTextTooLong { .. } => new("remote_text_too_long", 422).with_help(
+                "cut into smaller chunks, or set CENTO_EMBED_MAX_CHARACTERS to embed only so much of a text",
+            ),
             E::Inference { .. } => new("embedding_failed", 500),
             E::NotFinite { .. } => new("embedding_not_finite", 500)
                 .with_help("the model may be broken, or be quantised too far"),
@@ -340,6 +366,26 @@ mod tests {
         assert!(io(ErrorKind::StorageFull).retry);
         assert_eq!(io(ErrorKind::NotFound).code, "io_error");
         assert!(!io(ErrorKind::NotFound).retry);
+    }
+
+    #[test]
+    fn a_remote_model_that_may_answer_later_is_told_from_one_that_will_not() {
+        let refused = |status| {
+            Problem::from(&EmbedError::RemoteRefused {
+                server: "http://localhost/v1".to_owned(),
+                model: "m".to_owned(),
+                status,
+                message: "no".to_owned(),
+            })
+        };
+        for status in [429, 500, 503] {
+            let problem = refused(status);
+            assert!(problem.retry && problem.status == 503, "{status}");
+        }
+        for status in [400, 401, 404, 501] {
+            let problem = refused(status);
+            assert!(!problem.retry && problem.status == 502, "{status}");
+        }
     }
 
     #[test]

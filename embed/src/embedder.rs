@@ -6,7 +6,8 @@
 //!   model knows no token of the text. A zero vector is near nothing.
 //! - The same text gives the same vector on any thread. The bundled model gives
 //!   the same bits alone and in a batch; a neural one may differ in the last
-//!   bits, because a runtime adds in another order when a batch is padded.
+//!   bits, because a runtime adds in another order when a batch is padded. Of a
+//!   remote one it is believed.
 //! - Of a text longer than [`Contract::max_tokens`] only the beginning counts.
 //! - Prefixes that the model wants in front of queries or documents are put
 //!   there by the embedder, never by the caller.
@@ -20,13 +21,14 @@ use crate::EmbedError;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Contract {
     /// How the model is asked for, so that [`open`](crate::open) finds it
-    /// again: a name, or a directory.
+    /// again: a name, a directory, or a server's address with a name.
     pub model: String,
     /// Identity of model, revision, pooling, prefixes and length.
     pub fingerprint: String,
     /// How many components a vector has.
     pub dimensions: usize,
-    /// The most tokens of a text that are looked at; `None` means all.
+    /// The most tokens of a text that are looked at; `None` means all, or as
+    /// many as a remote model's server does not refuse.
     pub max_tokens: Option<usize>,
     /// What a cosine of this model is worth beside lexical coverage, where the
     /// two are added: 1 for a model whose cosines tell as much as the query's

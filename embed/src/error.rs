@@ -26,7 +26,7 @@ pub enum EmbedError {
     },
     /// The caller's: nothing is known by that name.
     #[error(
-        "there is no model '{model}': it is neither the bundled one, nor a folder or ONNX file that is there, nor a name of the form owner/name"
+        "there is no model '{model}': it is neither the bundled one, nor a folder or ONNX file that is there, nor a name of the form owner/name, nor URL#MODEL"
     )]
     UnknownModel {
         /// What was asked for.
@@ -138,6 +138,79 @@ pub enum EmbedError {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// The caller's: this build asks no servers.
+    #[error(
+        "a model whose name begins with http:// or https:// is a remote one, and this build has none: it was built without the feature `remote`"
+    )]
+    NoRemoteModels,
+    /// The caller's: a remote model is called `URL#MODEL`, and this is not that.
+    #[error("'{model}' is no name of a remote model: {reason}")]
+    RemoteName {
+        /// What was asked for, without what may be secret in it.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The caller's: a setting of remote models cannot be used.
+    #[error("{variable} cannot be used: {reason}")]
+    RemoteSetting {
+        /// The environment's variable.
+        variable: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server's, or the network's: it could not be asked, or did not answer.
+    #[error("the embedding server {server} cannot be reached: {reason}")]
+    RemoteUnreachable {
+        /// Its address.
+        server: String,
+        /// What happened, and how often it was tried.
+        reason: String,
+    },
+    /// The server's, or the caller's: it answered that it does not embed.
+    #[error(
+        "the embedding server {server} refused model '{model}' with status {status}: {message}"
+    )]
+    RemoteRefused {
+        /// Its address.
+        server: String,
+        /// The model.
+        model: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, shortened.
+        message: String,
+    },
+    /// The server's: what it answered are not the vectors that were asked for.
+    #[error(
+        "the embedding server {server} answered for model '{model}' what cannot be used: {reason}"
+    )]
+    RemoteAnswer {
+        /// Its address.
+        server: String,
+        /// The model.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The caller's: a text is longer than the server takes.
+    #[error(
+        "a text of {characters} characters is too long for model '{model}' of {server}; it begins with {begins:?}; the server says, with status {status}: {message}"
+    )]
+    RemoteTextTooLong {
+        /// Its address.
+        server: String,
+        /// The model.
+        model: String,
+        /// The HTTP status.
+        status: u16,
+        /// The text's first characters.
+        begins: String,
+        /// How many it has, prefix included.
+        characters: usize,
+        /// What the server said, shortened.
+        message: String,
     },
     /// Ours: the model failed at a text.
     #[error("the model {model} could not embed: {reason}")]

@@ -3,7 +3,8 @@
 //! This crate answers: *where in the space of meaning does a text stand?* The
 //! model is a static one, embedded in the binary: a table of token vectors in
 //! Model2Vec's format, so that nothing has to be installed and a text takes
-//! microseconds. `data/models/` holds it, with the recipe that made it.
+//! microseconds. `data/models/` holds it, with the recipe that made it. Neural
+//! models come from files, or are asked of a server that runs them.
 
 #![deny(missing_docs)]
 
@@ -15,6 +16,8 @@ mod linear;
 #[cfg(feature = "fastembed")]
 mod neural;
 mod open;
+#[cfg(feature = "remote")]
+mod remote;
 mod static_model;
 mod wordpiece;
 

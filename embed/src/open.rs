@@ -6,6 +6,10 @@ use crate::{Bundled, EmbedError, Embedder};
 
 /// Opens the embedder of a name:
 /// - [`Bundled::NAME`] is the one in the binary;
+/// - `URL#MODEL` is a model that a server runs: `URL` begins with `http://` or
+///   `https://` and is the base of an API like OpenAI's. How it is asked says
+///   the environment of this process, in variables that begin with
+///   `CENTO_EMBED_`;
 /// - a folder that is there holds a neural model, and an ONNX file that is
 ///   there is one of several graphs of the folder it is in;
 /// - `owner/name` is a neural model on a hub, fetched once into its cache.
@@ -21,7 +25,31 @@ pub fn open(model: &str) -> Result<Box<dyn Embedder>, EmbedError> {
     if model == Bundled::NAME {
         return Ok(Box::new(Bundled::new()?));
     }
+    // A hub's names and paths of folders that are there begin otherwise.
+    if is_remote(model) {
+        return open_remote(model);
+    }
     open_neural(model, Path::new(model))
+}
+
+/// Whether a name can only be meant as a remote model's.
+fn is_remote(model: &str) -> bool {
+    ["http://", "https://"].into_iter().any(|scheme| {
+        let begins = model.get(..scheme.len());
+        begins.is_some_and(|begins| begins.eq_ignore_ascii_case(scheme))
+    })
+}
+
+#[cfg(feature = "remote")]
+fn open_remote(model: &str) -> Result<Box<dyn Embedder>, EmbedError> {
+    use crate::remote::{Options, Remote};
+    let options = Options::of_this_process()?;
+    Ok(Box::new(Remote::open(model, options)?))
+}
+
+#[cfg(not(feature = "remote"))]
+fn open_remote(_: &str) -> Result<Box<dyn Embedder>, EmbedError> {
+    Err(EmbedError::NoRemoteModels)
 }
 
 #[cfg(feature = "fastembed")]
@@ -71,6 +99,22 @@ mod tests {
                 matches!(error(model), EmbedError::UnknownModel { .. }),
                 "{model}"
             );
+        }
+    }
+
+    #[test]
+    fn only_what_begins_as_an_address_is_a_remote_model() {
+        for name in ["http://h/v1#m", "HTTPS://h#m", "http://"] {
+            assert!(is_remote(name), "{name}");
+            let error = error(name.split('#').next().unwrap_or_default());
+            if cfg!(feature = "remote") {
+                assert!(matches!(error, EmbedError::RemoteName { .. }), "{error:?}");
+            } else {
+                assert!(matches!(error, EmbedError::NoRemoteModels), "{error:?}");
+            }
+        }
+        for name in ["", "owner/name", "./http", "ftp://h#m", "http:/h", "é"] {
+            assert!(!is_remote(name), "{name}");
         }
     }
 

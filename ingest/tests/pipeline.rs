@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use cento_core::{CollectionName, DocumentId};
-use cento_embed::Bundled;
+use cento_embed::{Bundled, Contract, EmbedError, Embedder};
 use cento_index::{CollectionSettings, Engine, Store};
 use cento_ingest::{
     Chunking, Event, IngestError, Options, ProblemCode, Report, Source, collection_settings,
@@ -456,4 +456,63 @@ fn a_collection_of_another_model_or_chunker_is_refused() {
         };
         assert!(is_right, "{error}");
     }
+}
+
+/// A model that fails from some batch on, and counts texts.
+struct Failing {
+    model: Bundled,
+    sound_batches: AtomicUsize,
+    texts: AtomicUsize,
+}
+
+impl Embedder for Failing {
+    fn contract(&self) -> &Contract {
+        self.model.contract()
+    }
+
+    fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
+        self.model.embed_query(text)
+    }
+
+    fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let left = self.sound_batches.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(EmbedError::RemoteUnreachable {
+                server: "http://localhost/v1".to_owned(),
+                reason: "it is gone".to_owned(),
+            });
+        }
+        self.sound_batches.store(left - 1, Ordering::Relaxed);
+        self.texts.fetch_add(texts.len(), Ordering::Relaxed);
+        self.model.embed_documents(texts)
+    }
+}
+
+#[test]
+fn an_ingestion_whose_model_fails_goes_on_where_it_ended() {
+    let bench = Bench::new();
+    let lines: Vec<String> = (0..600)
+        .map(|i| format!("{{\"id\":\"d{i:03}\",\"text\":\"document {i}\"}}\n"))
+        .collect();
+    bench.write("all.jsonl", lines.concat());
+    let model = Failing {
+        model: Bundled::new().expect("the bundled model"),
+        sound_batches: AtomicUsize::new(1),
+        texts: AtomicUsize::new(0),
+    };
+    let run = || {
+        let options = Options::default();
+        ingest(&bench.engine, &model, bench.folder(), &options, &mut |_| {})
+    };
+    let error = run().expect_err("the model fails");
+    assert!(matches!(error, IngestError::Embed(_)), "{error:?}");
+    bench.engine.refresh().expect("refreshed");
+    let kept = bench.ids().len();
+    assert!(0 < kept && kept < 600, "{kept}");
+    model.sound_batches.store(usize::MAX, Ordering::Relaxed);
+    let report = run().expect("ingested");
+    assert_eq!(counts(&report), (600 - kept as u64, 0, kept as u64, 0));
+    assert_eq!(bench.ids().len(), 600);
+    // No text was embedded twice.
+    assert_eq!(model.texts.load(Ordering::Relaxed), 600);
 }

@@ -105,8 +105,8 @@ pub(crate) struct EvalRunArgs {
     #[arg(long, default_value_t = Fusion::default())]
     pub(crate) fusion: Fusion,
 
-    /// The embedder: the bundled one's name, or a model's directory.
-    #[arg(long, default_value = Bundled::NAME, value_name = "NAME|DIR")]
+    /// The embedder: the bundled one's name, a model's directory, or URL#MODEL.
+    #[arg(long, default_value = Bundled::NAME, value_name = "NAME|DIR|URL#MODEL")]
     pub(crate) embedder: String,
 
     /// How documents are cut: default, or none (each is indexed whole).

@@ -228,7 +228,7 @@ pub(crate) struct ReindexArgs {
     pub(crate) collection: OneCollection,
 
     /// The model; as it is unless given.
-    #[arg(long, value_name = "NAME|DIR")]
+    #[arg(long, value_name = "NAME|DIR|URL#MODEL")]
     pub(crate) embedder: Option<String>,
 
     /// How documents are cut: default, or none; as it is unless given.

@@ -69,8 +69,13 @@ pub(crate) fn told(problem: &Problem, request_id: &str) -> ProblemBody {
 fn public_detail(problem: &Problem) -> String {
     let hidden = match &*problem.code {
         "timeout" | "shutting_down" | "not_ready" | "interrupted" | "no_neural_models"
-        | "no_object_storage" => return problem.detail.clone(),
+        | "no_remote_models" | "no_object_storage" => return problem.detail.clone(),
         "disk_full" => "the server's disk is full",
+        "remote_unreachable" => "the server that embeds for this collection does not answer",
+        "remote_refused" => "the server that embeds for this collection refused to",
+        "remote_answer" => {
+            "the server that embeds for this collection answered what cannot be used"
+        }
         "writer_stopped" => "this collection takes no writes any more after an earlier failure",
         _ if problem.status < 500 => return problem.detail.clone(),
         _ => "the server failed to do this; its log has the reason under this request's id",
@@ -101,6 +106,9 @@ fn help(problem: &Problem) -> &str {
         "nothing_to_change" => "name another embedder or chunking, or set force",
         "model_mismatch" | "chunking_mismatch" => {
             "POST /v1/collections/{name}/reindex (`cento reindex`) makes the collection anew"
+        }
+        "remote_unreachable" | "remote_refused" | "remote_answer" | "remote_setting" => {
+            "this server's log has the reason under this request's id"
         }
         "writer_stopped" => "mend the cause on the server and start it again; opening recovers",
         _ => &problem.help,
