@@ -166,7 +166,7 @@ impl Artefact {
             dimensions,
             texts,
         };
-        let tokens = || artefact.rows().map(|row| u32_of(row));
+        let tokens = || artefact.rows().map(u32_of);
         let is_sound = |row: &[u8]| {
             let learned = Learned::of(row);
             learned.scale.is_finite() && u64::from(learned.texts) <= artefact.texts

@@ -49,12 +49,14 @@ pub(super) struct Embedders {
     pub(super) models: Models,
     opened: Mutex<HashMap<String, Slot>>,
     /// The last one that has learned from a collection, with when it did.
-    learned: Mutex<HashMap<CollectionName, (Learned, Arc<dyn Embedder>)>>,
+    learned: Mutex<HashMap<CollectionName, WithLearned>>,
 }
 
 /// Opening a model can take seconds: those who want the same one wait for it,
 /// the others do not.
 type Slot = Arc<Mutex<Option<Arc<dyn Embedder>>>>;
+
+type WithLearned = (Learned, Arc<dyn Embedder>);
 
 impl Embedders {
     pub(super) fn new(models: Models) -> Self {
