@@ -140,18 +140,18 @@ fn a_collection_in_use_is_not_deleted_and_is_usable_afterwards() {
 fn an_audit_finds_nothing_and_a_rebuild_keeps_everything() {
     let server = Server::start().with_docs();
     let client = server.client();
-    let lines: String = (0..20)
+    let lines: String = (0..12)
         .map(|i| format!("{{\"id\":\"d{i}\",\"text\":\"number {i}\"}}\n"))
         .collect();
     client.ndjson("/v1/collections/docs/documents?wait=visible", &lines);
     let audit = client.post("/v1/collections/docs/audit", &json!({})).json();
     assert_eq!(audit["clean"], true);
-    assert_eq!(audit["report"]["documents"], 20);
+    assert_eq!(audit["report"]["documents"], 12);
     let rebuilt = client
         .post("/v1/collections/docs/rebuild", &json!({}))
         .json();
-    assert_eq!(rebuilt["documents"], 20);
-    assert_eq!(rebuilt["writes"], 20);
+    assert_eq!(rebuilt["documents"], 12);
+    assert_eq!(rebuilt["writes"], 12);
     let found = client.post("/v1/collections/docs/search", &json!({"query": "number 7"}));
     assert_eq!(found.json()["hits"][0]["document"], "d7");
 }
