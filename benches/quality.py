@@ -8,7 +8,8 @@ Runs `cento eval` for each set, model, way of cutting and fusion, asks the usual
 pipelines (benches/peers) for their passages on the sets that are judged by
 spans, and writes the tables of docs/evaluation.md. Every answer is kept in WORK
 and not asked for again, so that the command can be ended and started anew; a
-new binary, model or set wants a new WORK.
+new binary, model or set wants a new WORK. With --rows static only BM25 and the bundled
+model are asked; the page's other figures stay as they are.
 
 Neural rows need ONNX Runtime: the one that requirements.txt installs is found.
 """
@@ -48,6 +49,8 @@ BUDGETS = [500, 1000, 2000, 4000]
 class Bench:
     def __init__(self, cento, shared, model, work):
         self.cento, self.shared, self.model, self.work = cento, shared, model, work
+        # What the page says already, and which models are asked.
+        self.kept, self.embedders = {}, {"static", "minilm"}
         (work / "results").mkdir(parents=True, exist_ok=True)
 
     def run(self, name, *args):
@@ -94,12 +97,31 @@ def table(head, rows):
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
 
+def stands(page):
+    """The page's figures: (table's first cell, row's first cell, column) → cell."""
+    found, head = {}, None
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
+        if not cells:
+            head = None
+        elif head is None:
+            head = cells
+        else:
+            found.update({(head[0], cells[0], column): cell for column, cell in zip(head[1:], cells[1:])})
+    return found
+
+
 def documents_table(bench, chunking, sets):
     rows = []
+    corner = "set (documents, queries)"
     for name, split, more in sets:
         dataset = bench.shared / "datasets" / "beir" / name
         row, judged, found = [], 0, 0
-        for _, embedder, legs, fusion in ROWS:
+        kept = {column: cell for (table, first, column), cell in bench.kept.items() if table == corner and first.split(" ")[0] == name}
+        for label, embedder, legs, fusion in ROWS:
+            if embedder not in bench.embedders:
+                row.append(kept.get(label, "?"))
+                continue
             told = bench.eval_run(
                 name, dataset, embedder, chunking, legs, fusion, "--split", split, *more
             )
@@ -107,7 +129,7 @@ def documents_table(bench, chunking, sets):
             judged, found = told["documents"]["with_relevant"], told["corpus"]["documents"]
             row.append(f"{short(measures['nDCG@10'])} / {short(measures['recall@100'])}")
         rows.append([f"{name} ({found:,}, {judged:,})", *row])
-    return table(["set (documents, queries)", *(row[0] for row in ROWS)], rows)
+    return table([corner, *(row[0] for row in ROWS)], rows)
 
 
 def recalls(told):
@@ -143,12 +165,21 @@ def contexts_tables(bench):
     tables = []
     for label, dataset, more in span_sets(bench):
         rows, judged = [], 0
+        def as_it_stands(name):
+            cells = {column: cell for (table, row, column), cell in bench.kept.items() if table.split(" ")[0] == label and row == name}
+            return [name, *(cells.get(f"{budget:,}", "?") for budget in BUDGETS)]
+
         for name, embedder, legs, fusion in ROWS:
+            if embedder not in bench.embedders:
+                rows.append(as_it_stands(f"cento: {name}"))
+                continue
             told = bench.eval_run(label, dataset, embedder, "default", legs, fusion, *more)
             judged = told["contexts"][0]["judged"]
             rows.append([f"cento: {name}", *recalls(told)])
-        for name, told in peers(bench, label, dataset, more):
-            rows.append([name, *recalls(told)])
+        if "minilm" in bench.embedders:
+            rows += [[name, *recalls(told)] for name, told in peers(bench, label, dataset, more)]
+        else:
+            rows += [as_it_stands(f"{system}-{leg}") for system in SYSTEMS for leg in PEER_LEGS]
         head = [f"{label} ({judged} queries)", *(f"{budget:,}" for budget in BUDGETS)]
         tables.append(table(head, rows))
     return "\n\n".join(tables)
@@ -169,6 +200,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, help="a folder with all-MiniLM-L6-v2 in ONNX")
     parser.add_argument("--only", choices=["none", "default", "contexts"], help="one table alone")
+    parser.add_argument("--rows", choices=["static"], help="BM25 and the bundled model alone")
     given = parser.parse_args()
     shared = os.environ.get("CENTO_SHARED") or ROOT.parent / "shared"
     shared = pathlib.Path(shared).resolve()
@@ -176,6 +208,8 @@ def main():
     os.environ.setdefault("VIRTUAL_ENV", sys.prefix)
     bench = Bench(given.cento, shared, model, given.work.resolve())
     page = PAGE.read_text()
+    bench.kept = stands(page)
+    bench.embedders = {"static"} if given.rows else {"static", "minilm"}
     if given.only in (None, "contexts"):
         page = write(page, "contexts", contexts_tables(bench))
     if given.only in (None, "none"):
