@@ -56,6 +56,10 @@ pub(super) struct Embedders {
 /// the others do not.
 type Slot = Arc<Mutex<Option<Arc<dyn Embedder>>>>;
 
+/// What is learned from one collection takes some megabytes: of so many it is kept,
+/// and read again from their logs where there are more.
+const MOST_LEARNED: usize = 32;
+
 type WithLearned = (Learned, Arc<dyn Embedder>);
 
 impl Embedders {
@@ -130,7 +134,11 @@ impl Embedders {
             return Ok(Arc::clone(embedder));
         }
         let embedder = fitted(view, &*plain)?.map_or(plain, Arc::from);
-        locked(&self.learned).insert(name.clone(), (learned, Arc::clone(&embedder)));
+        let mut kept = locked(&self.learned);
+        if kept.len() >= MOST_LEARNED {
+            kept.clear();
+        }
+        kept.insert(name.clone(), (learned, Arc::clone(&embedder)));
         Ok(embedder)
     }
 
