@@ -77,7 +77,7 @@ impl Embedder for Bundled {
 const COSINE_WEIGHT: f32 = 0.4;
 
 /// The same once it has learned from the collection (decision 0020).
-const FITTED_COSINE_WEIGHT: f32 = 0.5;
+const FITTED_COSINE_WEIGHT: f32 = 0.6;
 
 #[cfg(test)]
 mod tests {

@@ -7,14 +7,15 @@
 //! it. Texts' own vectors stay as they are: learning costs no text embedded anew,
 //! and can be done again at any time.
 //!
-//! With u the vectors of n texts, μ and Σ their mean and covariance, df the number
-//! of texts that have a token, s the sum of their vectors and E the token's row:
+//! With u the vectors of n texts, μ and C their mean and covariance, df the number
+//! of texts that have a token, k the first 64 of these at most, s the sum of their
+//! vectors and E the token's row:
 //!
 //! ```text
-//! W = (Σ + 0.1 · tr Σ ÷ dimensions · I)^(-1/2)
-//! c = (s − df · μ) · W                                 where it is used, of unit length
-//! idf = ln(1 + (n − df + 0.5) ÷ (df + 0.5))
-//! query = Σ over its tokens of idf · |E| · (E ÷ |E| + df ÷ (df + 1) · c)
+//! W = (C + 0.1 · tr C ÷ dimensions · I)^(-1/2)    V = W · √(tr C ÷ tr(W · C · W))
+//! a = (s − k · μ) ÷ |s − k · μ|
+//! idf = ln(1 + (n − df + 0.5) ÷ (df + 0.5))      w = idf · |E|
+//! query = Σ w · E ÷ |E| + 1.4 · (Σ w · k ÷ (k + 1) · a) · V      over its tokens
 //! ```
 //!
 //! idf is BM25's; the constants were chosen on sets kept for tuning (decision
@@ -22,14 +23,15 @@
 //!
 //! ```text
 //! "centofit" | version u32 | length u32 | fingerprint of the model | dimensions u32
-//!   | texts u64 | tokens u32 | tokens × (token u32, df u32, scale f32, codes i8 × dimensions)
+//!   | texts u64 | tokens u32 | V f32 × dimensions²
+//!   | tokens × (token u32, df u32, scale f32, codes i8 × dimensions)
 //! ```
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::linear::{inverse_root, moments, product};
+use crate::linear::{moments, product, whitening};
 use crate::static_model::StaticModel;
 use crate::{Contract, EmbedError, Embedder};
 
@@ -39,6 +41,16 @@ const VERSION: u32 = 1;
 /// How much of the mean variance is added to each direction's before it is
 /// divided by: directions in which texts hardly differ say little.
 const SHRINKAGE: f64 = 0.1;
+
+/// So many texts say what a token means: what is said by more of them is about
+/// everything.
+const MEANING: usize = 64;
+
+/// The covariance is that of so many texts.
+const VARYING: usize = 5_000;
+
+/// How far tokens are moved towards the texts that have them.
+const MOVED: f32 = 1.4;
 
 /// What was learned of one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,6 +67,7 @@ pub(crate) struct Artefact {
     at: usize,
     dimensions: usize,
     texts: u64,
+    whitening: Vec<f32>,
 }
 
 /// Learns from texts of a collection; nothing if there is nothing to learn from.
@@ -75,8 +88,8 @@ pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
         return None;
     }
     let (vectors, tokens): (Vec<Vec<f32>>, Vec<Vec<u32>>) = read.into_iter().unzip();
-    let (mean, covariance) = moments(&vectors, dimensions);
-    let whitening = inverse_root(&covariance, dimensions, SHRINKAGE)?;
+    let (mean, covariance) = moments(&vectors, VARYING, dimensions);
+    let whitening = whitening(&covariance, dimensions, SHRINKAGE)?;
     let mut having: Vec<(u32, u32)> = (tokens.iter().zip(0_u32..))
         .flat_map(|(tokens, text)| tokens.iter().map(move |&token| (token, text)))
         .collect();
@@ -85,9 +98,10 @@ pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
     let rows: Vec<Vec<u8>> = by_token
         .par_iter()
         .map(|having| {
-            let df = having.len() as f32;
-            let mut sum: Vec<f32> = mean.iter().map(|mean| -df * mean).collect();
-            for &(_, text) in *having {
+            let few = &having[..having.len().min(MEANING)];
+            let count = few.len() as f32;
+            let mut sum: Vec<f32> = mean.iter().map(|mean| -count * mean).collect();
+            for &(_, text) in few {
                 for (sum, x) in sum.iter_mut().zip(&vectors[text as usize]) {
                     *sum += x;
                 }
@@ -95,7 +109,7 @@ pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
             let mut row = Vec::with_capacity(12 + dimensions);
             row.extend_from_slice(&having[0].0.to_le_bytes());
             row.extend_from_slice(&(having.len() as u32).to_le_bytes());
-            quantise(&product(&sum, &whitening), &mut row);
+            quantise(&sum, &mut row);
             row
         })
         .collect();
@@ -108,6 +122,7 @@ pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
     bytes.extend_from_slice(&(dimensions as u32).to_le_bytes());
     bytes.extend_from_slice(&(vectors.len() as u64).to_le_bytes());
     bytes.extend_from_slice(&(rows.len() as u32).to_le_bytes());
+    bytes.extend(whitening.iter().flat_map(|x| x.to_le_bytes()));
     bytes.extend(rows.into_iter().flatten());
     Some(bytes)
 }
@@ -156,8 +171,13 @@ impl Artefact {
         let (low, high) = (u32_of(take(4)?), u32_of(take(4)?));
         let texts = u64::from(low) | u64::from(high) << 32;
         let count = u32_of(take(4)?) as usize;
+        if dimensions != model.dimensions() {
+            return Err(wrong("its lengths do not fit one another".to_owned()));
+        }
+        let (words, _) = take(4 * dimensions * dimensions)?.as_chunks::<4>();
+        let whitening: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
         let left = rest.len();
-        if dimensions != model.dimensions() || count.checked_mul(12 + dimensions) != Some(left) {
+        if count.checked_mul(12 + dimensions) != Some(left) {
             return Err(wrong("its lengths do not fit one another".to_owned()));
         }
         let artefact = Self {
@@ -165,13 +185,15 @@ impl Artefact {
             bytes,
             dimensions,
             texts,
+            whitening,
         };
         let tokens = || artefact.rows().map(u32_of);
         let is_sound = |row: &[u8]| {
             let learned = Learned::of(row);
             learned.scale.is_finite() && u64::from(learned.texts) <= artefact.texts
         };
-        if !tokens().is_sorted_by(|a, b| a < b) || !artefact.rows().all(is_sound) {
+        let is_finite = artefact.whitening.iter().all(|x| x.is_finite());
+        if !is_finite || !tokens().is_sorted_by(|a, b| a < b) || !artefact.rows().all(is_sound) {
             return Err(wrong(
                 "its tokens are not in order, or have no number".to_owned(),
             ));
@@ -209,6 +231,7 @@ impl Artefact {
     /// The vector of a query.
     fn embed(&self, model: &StaticModel, text: &str) -> Vec<f32> {
         let mut sum = vec![0.0_f32; self.dimensions];
+        let mut moved = vec![0.0_f32; self.dimensions];
         model.tokens(text, |token| {
             let (codes, weight) = model.row(token);
             let squares = codes
@@ -219,11 +242,14 @@ impl Artefact {
             let idf = self.idf(learned.map_or(0, |learned| learned.texts));
             add(&mut sum, codes, idf * weight);
             if let Some(learned) = learned {
-                let df = learned.texts as f32;
-                let share = idf * length * df / (df + 1.0);
-                add(&mut sum, learned.codes, share * learned.scale);
+                let count = (learned.texts as usize).min(MEANING) as f32;
+                let share = idf * length * count / (count + 1.0);
+                add(&mut moved, learned.codes, share * learned.scale);
             }
         });
+        for (sum, moved) in sum.iter_mut().zip(product(&moved, &self.whitening)) {
+            *sum += MOVED * moved;
+        }
         crate::static_model::unit(sum)
     }
 }

@@ -5,8 +5,13 @@
 
 use rayon::prelude::*;
 
-/// The mean of vectors and their covariance.
-pub(crate) fn moments(vectors: &[Vec<f32>], dimensions: usize) -> (Vec<f32>, Vec<f64>) {
+/// The mean of vectors, and the covariance of so many of them at most, from all
+/// over.
+pub(crate) fn moments(
+    vectors: &[Vec<f32>],
+    most: usize,
+    dimensions: usize,
+) -> (Vec<f32>, Vec<f64>) {
     /// Rows of the matrix for which the vectors are gone through at once.
     const ROWS: usize = 16;
     let count = vectors.len().max(1) as f64;
@@ -17,6 +22,11 @@ pub(crate) fn moments(vectors: &[Vec<f32>], dimensions: usize) -> (Vec<f32>, Vec
         }
     }
     let mean: Vec<f32> = sum.iter().map(|sum| (sum / count) as f32).collect();
+    let taken = vectors.len().min(most);
+    let taken: Vec<&[f32]> = (0..taken)
+        .map(|at| vectors[at * vectors.len() / taken].as_slice())
+        .collect();
+    let count = taken.len().max(1) as f64;
     let mut covariance = vec![0.0_f64; dimensions * dimensions];
     covariance
         .par_chunks_mut(ROWS * dimensions)
@@ -25,10 +35,10 @@ pub(crate) fn moments(vectors: &[Vec<f32>], dimensions: usize) -> (Vec<f32>, Vec
             let first = block * ROWS;
             let mut centred = vec![0.0_f32; dimensions];
             // In floats for a while, as their sums are exact enough then.
-            for part in vectors.chunks(256) {
+            for part in taken.chunks(256) {
                 let mut sums = vec![0.0_f32; rows.len()];
                 for vector in part {
-                    for ((centred, x), mean) in centred.iter_mut().zip(vector).zip(&mean) {
+                    for ((centred, x), mean) in centred.iter_mut().zip(*vector).zip(&mean) {
                         *centred = x - mean;
                     }
                     for (row, sums) in sums.chunks_exact_mut(dimensions).enumerate() {
@@ -49,10 +59,26 @@ pub(crate) fn moments(vectors: &[Vec<f32>], dimensions: usize) -> (Vec<f32>, Vec
     (mean, covariance)
 }
 
+/// What evens out how much vectors of this covariance vary in each direction, and
+/// leaves how much they do in all: V = W · √(tr A ÷ tr(W · A · W)), with W =
+/// [`inverse_root`]; nothing if nothing varies.
+pub(crate) fn whitening(a: &[f64], dimensions: usize, shrinkage: f64) -> Option<Vec<f32>> {
+    let root = inverse_root(a, dimensions, shrinkage)?;
+    let wide: Vec<f64> = root.iter().map(|&x| f64::from(x)).collect();
+    let trace = |matrix: &[f64]| -> f64 {
+        let diagonal = matrix.iter().step_by(dimensions + 1);
+        diagonal.sum()
+    };
+    let evened = times(&times(&wide, a, dimensions), &wide, dimensions);
+    let scale = (trace(a) / trace(&evened)).sqrt() as f32;
+    let scaled: Vec<f32> = root.iter().map(|x| x * scale).collect();
+    scaled.iter().all(|x| x.is_finite()).then_some(scaled)
+}
+
 /// (A + shrinkage · mean of A's diagonal · I)^(-1/2) of a covariance, by the
 /// iteration of Newton and Schulz (Higham, *Functions of Matrices*, 2008, 6.3);
 /// nothing if nothing varies.
-pub(crate) fn inverse_root(a: &[f64], dimensions: usize, shrinkage: f64) -> Option<Vec<f32>> {
+fn inverse_root(a: &[f64], dimensions: usize, shrinkage: f64) -> Option<Vec<f32>> {
     const STEPS: usize = 40;
     /// A product with the matrix itself is so near to the unit matrix at the end.
     const NEAR: f64 = 1e-6;
@@ -130,7 +156,7 @@ mod tests {
                 (0..N).map(|j| wave(j) / (1 + j * j) as f32).collect()
             })
             .collect();
-        let (mean, covariance) = moments(&vectors, N);
+        let (mean, covariance) = moments(&vectors, 1000, N);
         let by_hand = |i: usize, j: usize| -> f64 {
             let terms = vectors
                 .iter()
@@ -140,6 +166,11 @@ mod tests {
         for (i, j) in [(0, 0), (3, 3), (0, 5), (23, 1)] {
             assert!((covariance[i * N + j] - by_hand(i, j)).abs() < 1e-7);
         }
+        let even = whitening(&covariance, N, 0.1).expect("they vary");
+        let even: Vec<f64> = even.into_iter().map(f64::from).collect();
+        let evened = times(&times(&even, &covariance, N), &even, N);
+        let trace = |matrix: &[f64]| -> f64 { matrix.iter().step_by(N + 1).sum() };
+        assert!((trace(&evened) / trace(&covariance) - 1.0).abs() < 1e-4);
         let root = inverse_root(&covariance, N, 0.1).expect("they vary");
         let root: Vec<f64> = root.into_iter().map(f64::from).collect();
         let trace: f64 = (0..N).map(|i| covariance[i * (N + 1)]).sum();
@@ -156,7 +187,7 @@ mod tests {
 
     #[test]
     fn where_nothing_varies_there_is_no_root() {
-        let (_, covariance) = moments(&vec![vec![0.5; 8]; 3], 8);
+        let (_, covariance) = moments(&vec![vec![0.5; 8]; 3], 100, 8);
         assert_eq!(inverse_root(&covariance, 8, 0.1), None);
     }
 }

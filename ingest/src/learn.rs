@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::IngestError;
 use crate::prepare::embedding_input;
 
-/// From fewer chunks nothing is learned: no figures say that it pays.
+/// From fewer chunks nothing is learned: it does not pay (decision 0020).
 const LEAST: u64 = 20;
 /// At most so many chunks are learned from, drawn from all over: enough for words
 /// to be weighed, and a second's work.
