@@ -39,7 +39,7 @@ const QUESTIONS: [&str; 3] = [
 const COLLECTION: &str = "handbook";
 
 /// Small on purpose: packing shows only where not everything fits.
-const BUDGET: usize = 600;
+const BUDGET: usize = 1000;
 /// How many lines of each receipt are shown.
 const RECEIPT_LINES: usize = 6;
 
