@@ -228,7 +228,7 @@ impl From<&EmbedError> for Problem {
                 .with_help("check the URL, and that the embedding server runs; what was ingested before is kept")
                 .retryable(),
             E::RemoteRefused { status, .. } => match status {
-                408 | 409 | 424 | 425 | 429 | 500 | 502.. => new("remote_refused", 503)
+                _ if error.is_passing() => new("remote_refused", 503)
                     .with_help("the embedding server is busy or broken: try again, or see its log; what was ingested before is kept")
                     .retryable(),
                 401 | 403 => new("remote_refused", 502)

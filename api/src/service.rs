@@ -142,7 +142,7 @@ impl Service {
     pub(crate) fn opened(&self, name: &CollectionName) -> Result<Opened, Problem> {
         let engine = self.engine(name)?;
         let view = engine.view();
-        let embedder = self.embedders.fitted(name, &view)?;
+        let embedder = self.embedders.of_view(name, &view)?;
         Ok(Opened {
             name: name.clone(),
             engine,

@@ -16,7 +16,7 @@ mod upkeep;
 mod whole;
 
 pub use collections::{
-    CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
+    CollectionInfo, CollectionList, CollectionSummary, FittedTo, NewCollection, UnusableCollection,
 };
 pub use documents::{
     ChangeQuery, ChunkInfo, DeleteDocuments, DeleteResults, DocumentDetail, DocumentInput,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::fitted::{Fitted, learn};
+use crate::fitted::{Fitted, fit};
 use crate::static_model::StaticModel;
 use crate::{Contract, EmbedError, Embedder};
 
@@ -57,12 +57,12 @@ impl Embedder for Bundled {
         Ok(self.model.embed_all(texts))
     }
 
-    fn learns(&self) -> bool {
+    fn can_fit(&self) -> bool {
         true
     }
 
-    fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
-        learn(&self.model, texts)
+    fn fit(&self, texts: &[String]) -> Option<Vec<u8>> {
+        fit(&self.model, texts)
     }
 
     fn fitted(&self, artefact: Vec<u8>) -> Result<Box<dyn Embedder>, EmbedError> {
@@ -82,13 +82,10 @@ const FITTED_COSINE_WEIGHT: f32 = 0.6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linear::dot;
 
     fn embedder() -> Bundled {
         Bundled::new().expect("the bundled model is whole")
-    }
-
-    fn cosine(a: &[f32], b: &[f32]) -> f32 {
-        a.iter().zip(b).map(|(x, y)| x * y).sum()
     }
 
     #[test]
@@ -99,7 +96,7 @@ mod tests {
         for text in ["a", "Wie geht es?", "安装指南", "x\0y", "🙂", &long] {
             let vector = embedder.embed_query(text).expect("embedded");
             assert_eq!(vector.len(), dimensions);
-            let length = cosine(&vector, &vector).sqrt();
+            let length = dot(&vector, &vector).sqrt();
             let is_zero = vector.iter().all(|&x| x == 0.0);
             assert!(
                 is_zero || (length - 1.0).abs() < 1e-5,
@@ -134,6 +131,6 @@ mod tests {
         let far = embedder
             .embed_query("Mount the antenna above the metal shelf.")
             .expect("embedded");
-        assert!(cosine(&query, &near) > cosine(&query, &far));
+        assert!(dot(&query, &near) > dot(&query, &far));
     }
 }

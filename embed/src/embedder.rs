@@ -12,7 +12,7 @@
 //! - Prefixes that the model wants in front of queries or documents are put
 //!   there by the embedder, never by the caller.
 //! - Vectors may be compared only if their fingerprints are equal.
-//! - Some models learn from a collection's texts ([`Embedder::learn`]). What they
+//! - Some models learn from a collection's texts ([`Embedder::fit`]). What they
 //!   learn changes the vectors of queries alone, never those of documents.
 
 use crate::EmbedError;
@@ -55,14 +55,14 @@ pub trait Embedder: Send + Sync {
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
 
     /// Whether it learns from collections.
-    fn learns(&self) -> bool {
+    fn can_fit(&self) -> bool {
         false
     }
 
     /// What it learns from texts of a collection for queries to it, as bytes for
     /// [`fitted`](Self::fitted); the same for the same texts in the same order.
     /// `None` if it does not learn, or there is nothing to learn from.
-    fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
+    fn fit(&self, texts: &[String]) -> Option<Vec<u8>> {
         let _ = texts;
         None
     }

@@ -230,6 +230,23 @@ pub enum EmbedError {
     },
 }
 
+impl EmbedError {
+    /// Whether the same may go well when it is tried again: a server that cannot be
+    /// reached, or that refused for the moment.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::RemoteUnreachable { .. } => true,
+            // 424 is Text Embeddings Inference's: the model failed at this batch. From
+            // 520 on they are proxies': there is no server behind them just now.
+            Self::RemoteRefused { status, .. } => matches!(
+                status,
+                408 | 409 | 424 | 425 | 429 | 500 | 502..=504 | 520..=524 | 529
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// The first places by name, the others by number.
 fn listed(paths: &[PathBuf]) -> String {
     const SHOWN: usize = 8;

@@ -54,7 +54,7 @@ const MOVED: f32 = 1.4;
 
 /// What was learned of one token.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Learned<'a> {
+struct TokenRow<'a> {
     texts: u32,
     scale: f32,
     codes: &'a [u8],
@@ -71,7 +71,7 @@ pub(crate) struct Artefact {
 }
 
 /// Learns from texts of a collection; nothing if there is nothing to learn from.
-pub(crate) fn learn(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
+pub(crate) fn fit(model: &StaticModel, texts: &[String]) -> Option<Vec<u8>> {
     let dimensions = model.dimensions();
     let read: Vec<(Vec<f32>, Vec<u32>)> = texts
         .par_iter()
@@ -189,7 +189,7 @@ impl Artefact {
         };
         let tokens = || artefact.rows().map(u32_of);
         let is_sound = |row: &[u8]| {
-            let learned = Learned::of(row);
+            let learned = TokenRow::of(row);
             learned.scale.is_finite() && u64::from(learned.texts) <= artefact.texts
         };
         let is_finite = artefact.whitening.iter().all(|x| x.is_finite());
@@ -206,7 +206,7 @@ impl Artefact {
     }
 
     /// What was learned of a token, if a text had it.
-    fn of(&self, token: u32) -> Option<Learned<'_>> {
+    fn of(&self, token: u32) -> Option<TokenRow<'_>> {
         let rows = self.rows();
         let row = |at: usize| rows.clone().nth(at);
         let (mut low, mut high) = (0, rows.len());
@@ -216,7 +216,7 @@ impl Artefact {
             match u32_of(found).cmp(&token) {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
-                std::cmp::Ordering::Equal => return Some(Learned::of(found)),
+                std::cmp::Ordering::Equal => return Some(TokenRow::of(found)),
             }
         }
         None
@@ -254,7 +254,7 @@ impl Artefact {
     }
 }
 
-impl<'a> Learned<'a> {
+impl<'a> TokenRow<'a> {
     fn of(row: &'a [u8]) -> Self {
         let (numbers, codes) = row.split_at(12);
         Self {
@@ -317,12 +317,12 @@ impl Embedder for Fitted {
         Ok(self.model.embed_all(texts))
     }
 
-    fn learns(&self) -> bool {
+    fn can_fit(&self) -> bool {
         true
     }
 
-    fn learn(&self, texts: &[String]) -> Option<Vec<u8>> {
-        learn(&self.model, texts)
+    fn fit(&self, texts: &[String]) -> Option<Vec<u8>> {
+        fit(&self.model, texts)
     }
 }
 
@@ -330,6 +330,7 @@ impl Embedder for Fitted {
 mod tests {
     use super::*;
     use crate::Bundled;
+    use crate::linear::dot;
 
     fn texts() -> Vec<String> {
         let topics = [
@@ -343,14 +344,10 @@ mod tests {
         numbered.collect()
     }
 
-    fn cosine(a: &[f32], b: &[f32]) -> f32 {
-        a.iter().zip(b).map(|(x, y)| x * y).sum()
-    }
-
     #[test]
     fn a_word_means_what_the_texts_say_that_have_it() {
         let plain = Bundled::new().expect("the bundled model is whole");
-        let artefact = plain.learn(&texts()).expect("there is text");
+        let artefact = plain.fit(&texts()).expect("there is text");
         let fitted = plain.fitted(artefact).expect("its own");
         assert_eq!(fitted.contract().fingerprint, plain.contract().fingerprint);
         let pump = texts().swap_remove(2);
@@ -360,8 +357,8 @@ mod tests {
         assert_eq!(fitted.embed_documents(&[pump]).expect("embedded"), vector);
         let near = |embedder: &dyn Embedder| {
             let query = embedder.embed_query("zorblax").expect("embedded");
-            assert!((cosine(&query, &query) - 1.0).abs() < 1e-5);
-            cosine(&query, &vector[0])
+            assert!((dot(&query, &query) - 1.0).abs() < 1e-5);
+            dot(&query, &vector[0])
         };
         let (before, after) = (near(&plain), near(&*fitted));
         assert!(after > before + 0.2, "{before} {after}");
@@ -372,16 +369,16 @@ mod tests {
     #[test]
     fn the_same_texts_teach_the_same_and_none_teach_nothing() {
         let model = Bundled::new().expect("the bundled model is whole");
-        assert_eq!(model.learn(&texts()), model.learn(&texts()));
+        assert_eq!(model.fit(&texts()), model.fit(&texts()));
         for nothing in [vec![], vec![String::new()], vec!["one text".to_owned()]] {
-            assert_eq!(model.learn(&nothing), None);
+            assert_eq!(model.fit(&nothing), None);
         }
     }
 
     #[test]
     fn bytes_that_no_model_has_learned_are_refused_with_the_reason() {
         let model = Bundled::new().expect("the bundled model is whole");
-        let whole = model.learn(&texts()).expect("there is text");
+        let whole = model.fit(&texts()).expect("there is text");
         let refused = |bytes: Vec<u8>| match model.fitted(bytes) {
             Err(error @ EmbedError::Artefact { .. }) => error.to_string(),
             Err(error) => panic!("{error:?}"),

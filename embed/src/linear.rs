@@ -143,6 +143,12 @@ pub(crate) fn product(vector: &[f32], matrix: &[f32]) -> Vec<f32> {
     out
 }
 
+/// What tests compare vectors of unit length by.
+#[cfg(test)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use cento_core::CollectionName;
 use cento_embed::Embedder;
 use cento_index::{Engine, Store, View};
-use cento_ingest::{
-    Chunking, Event, Options, Report, collection_settings, fitted, ingest, learn_if_due,
-};
+use cento_ingest::{Chunking, Event, Options, Report, collection_settings, fitted, ingest};
 use serde::Serialize;
 
 use crate::{Dataset, EvalError};
@@ -77,9 +75,6 @@ pub fn index(
         report = fill(&engine)?;
     }
     let empty = check(&report)? + dataset.empty_documents() as u64;
-    if learn_if_due(&engine, &*embedder)?.is_some() {
-        engine.refresh()?;
-    }
     engine.checkpoint()?;
     let view = engine.view();
     let embedder = fitted(&view, &*embedder)?.unwrap_or(embedder);

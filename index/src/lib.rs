@@ -45,6 +45,6 @@ pub use settings::{CollectionSettings, Precision, StoreOptions, VectorOptions, V
 pub use store::Store;
 pub use vectors::{Effort, Freezing, GraphBuilder, Residence, Searched, VectorShape};
 pub use view::{
-    Allowed, Counts, DenseHits, Learned, LexicalHits, StoredChunk, StoredDocument, StoredOutline,
+    Allowed, Counts, DenseHits, FitInfo, LexicalHits, StoredChunk, StoredDocument, StoredOutline,
     View,
 };

@@ -69,7 +69,7 @@ pub struct DenseHits {
 
 /// When a model has learned from a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Learned {
+pub struct FitInfo {
     /// By which write.
     pub sequence: Sequence,
     /// How many chunks there were then.
@@ -185,8 +185,8 @@ impl View {
     }
 
     /// When the model has learned last from this collection, if it has.
-    pub fn learned(&self) -> Option<Learned> {
-        self.parts.fitted.map(|fitted| Learned {
+    pub fn fitted(&self) -> Option<FitInfo> {
+        self.parts.fitted.map(|fitted| FitInfo {
             sequence: fitted.place.sequence,
             chunks: fitted.chunks,
             checksum: fitted.checksum,

@@ -14,6 +14,7 @@ use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, Precision, PutOutcome};
 
 use crate::batch::{Batch, make};
+use crate::fit::fit_if_due;
 use crate::problem::{Problem, ProblemCode};
 use crate::read::{Raw, Reader};
 use crate::seen::Seen;
@@ -41,8 +42,8 @@ pub struct Options<'a> {
     pub exclude: Vec<PathBuf>,
     /// Set by another thread to stop after the batch that is being written.
     pub stop: &'a AtomicBool,
-    /// Whether the ingestion makes what it writes visible. Where it does not,
-    /// somebody else refreshes the engine.
+    /// Whether the ingestion makes what it writes visible, and fits the embedder's
+    /// queries to it where that is due. Where it does not, somebody else does.
     pub refresh: bool,
 }
 
@@ -138,6 +139,9 @@ pub fn ingest(
     match end {
         Some(seen) => report.gone = gone(engine, &roots, &seen)?,
         None => report.interrupted = true,
+    }
+    if options.refresh && !report.interrupted && fit_if_due(engine, embedder)?.is_some() {
+        engine.refresh()?;
     }
     report.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)

@@ -70,7 +70,6 @@ fn show(data: &Path, json: bool) -> Result<(), Problem> {
     service.create_collection(&NewCollection::named(collection.clone()))?;
     let options = Options::default();
     let report = service.ingest(&collection, sources(&CORPUS), &options, &mut |_| {})?;
-    service.learn_if_due(&collection)?;
     if report.failed > 0 {
         let detail = format!(
             "{} bundled documents failed: {:?}",

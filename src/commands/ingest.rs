@@ -74,9 +74,6 @@ fn here(
     let report = service.ingest(collection, sources, options, &mut |event| {
         progress.show(&event);
     })?;
-    if !report.interrupted {
-        service.learn_if_due(collection)?;
-    }
     service.settle(collection, |freezing| {
         progress.show_freezing(freezing);
         !options.stop.load(Ordering::Relaxed)

@@ -37,6 +37,13 @@ fn show_collection(info: &CollectionInfo, json: bool) {
         "  embedder {} ({} dimensions), chunking {}",
         settings.embedder, settings.dimensions, settings.chunking
     ));
+    if let Some(fitted) = &info.fitted {
+        output::line(format_args!(
+            "  queries fitted to {} at write {}",
+            output::count(fitted.chunks, "chunk"),
+            fitted.sequence
+        ));
+    }
     for (field, kind) in info.fields.iter() {
         output::line(format_args!("  field {field}: {kind}"));
     }

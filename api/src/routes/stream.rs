@@ -102,12 +102,7 @@ impl Work {
             Ok(report) => match end.problem() {
                 Some(problem) => problem,
                 None if report.interrupted => shutting_down(),
-                None => {
-                    if wait == Wait::Visible {
-                        service.learn_from(&opened);
-                    }
-                    return tell(&IngestEvent::Done { report });
-                }
+                None => return tell(&IngestEvent::Done { report }),
             },
         };
         tell(&IngestEvent::Error {

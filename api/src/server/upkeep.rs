@@ -4,7 +4,7 @@
 //! all it opens the collections, so that the first query need not wait. What may
 //! take long has threads of its own: one writes down now and then what the next
 //! opening would have to replay, one reads through files that nobody reads, one
-//! lets models learn from what was put, and one gives space back where much of a
+//! fits models to what was put, and one gives space back where much of a
 //! log is dead.
 
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::state::{AppState, Phase};
 const REFRESH_EVERY: Duration = Duration::from_millis(500);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(300);
 /// How often it is looked whether a collection has grown so much that its model is
-/// to learn from it.
-const LEARN_EVERY: Duration = Duration::from_secs(2);
+/// to be fitted to it.
+const FIT_EVERY: Duration = Duration::from_secs(2);
 /// How often it is looked whether a collection's files are to be read through.
 const SCRUB_EVERY: Duration = Duration::from_secs(10);
 /// So much is read at once, and then the disk is left to others for a while:
@@ -78,10 +78,10 @@ impl Upkeep {
                 checking.service.checkpoint();
             }
         })?);
-        let learning = Arc::clone(app);
-        threads.push(Beside::begin("learning", move |ended| {
-            while wait(ended, LEARN_EVERY) {
-                learning.service.learn_where_due();
+        let fitting = Arc::clone(app);
+        threads.push(Beside::begin("fitting", move |ended| {
+            while wait(ended, FIT_EVERY) {
+                fitting.service.fit_where_due();
             }
         })?);
         let reading = Arc::clone(app);

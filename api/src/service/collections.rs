@@ -7,7 +7,7 @@ use cento_ingest::collection_settings;
 use super::Service;
 use crate::Problem;
 use crate::types::{
-    CollectionInfo, CollectionList, CollectionSummary, NewCollection, UnusableCollection,
+    CollectionInfo, CollectionList, CollectionSummary, FittedTo, NewCollection, UnusableCollection,
 };
 
 impl Service {
@@ -113,6 +113,10 @@ pub(super) fn info(name: &CollectionName, engine: &Engine) -> CollectionInfo {
         chunks: counts.chunks,
         generation: view.generation(),
         sequence: view.sequence(),
+        fitted: view.fitted().map(|info| FittedTo {
+            sequence: info.sequence,
+            chunks: info.chunks,
+        }),
         fields: view.fields().clone(),
         settings: (**view.settings()).clone(),
     }

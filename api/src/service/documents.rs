@@ -86,12 +86,14 @@ impl Service {
         stop: &AtomicBool,
     ) -> Result<PutResults, Problem> {
         let mut stored = HashMap::new();
-        let mut once = || self.put_once(name, put, max_document_bytes, wait, stop, &mut stored);
-        match once() {
+        let mut once = || self.put_once(name, put, max_document_bytes, stop, &mut stored);
+        let results = match once() {
             // They are at hand, to be made for the one that serves now.
             Err(problem) if problem.code == "generation_changed" => once(),
             result => result,
-        }
+        }?;
+        self.finish_write(name, &self.engine(name)?, wait)?;
+        Ok(results)
     }
 
     /// `stored` has what this request stored before, and what it stores now.
@@ -100,7 +102,6 @@ impl Service {
         name: &CollectionName,
         put: &PutDocuments,
         max_document_bytes: u64,
-        wait: Wait,
         stop: &AtomicBool,
         stored: &mut HashMap<DocumentId, Sequence>,
     ) -> Result<PutResults, Problem> {
@@ -124,7 +125,8 @@ impl Service {
         };
         let options = Options {
             max_document_bytes,
-            refresh: wait == Wait::Visible,
+            // Whoever waits for a few documents waits for no more than to see them.
+            refresh: false,
             stop,
             ..Options::default()
         };
@@ -451,7 +453,7 @@ mod tests {
         let mut put = |documents: Value| {
             let put = serde_json::from_value(json!({ "documents": documents }));
             let put = put.expect("documents");
-            let put = service.put_once(&name, &put, 1 << 20, Wait::Durable, &stop, &mut stored);
+            let put = service.put_once(&name, &put, 1 << 20, &stop, &mut stored);
             put.expect("is put")
         };
         let first = json!({"id": "a", "text": "one", "if_version": 0});

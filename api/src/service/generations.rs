@@ -158,7 +158,7 @@ impl Service {
         }
         Ok(Change {
             name: name.clone(),
-            embedder: self.embedders.fitting(name, &found.settings)?,
+            embedder: self.embedders.of_settings(name, &found.settings)?,
             engine,
             to: To::Former(number),
         })
@@ -185,11 +185,7 @@ impl Service {
             To::Former(number) => rollback(engine, &**embedder, *number, stop, progress),
         };
         self.note_written(name);
-        let report = result?;
-        if !report.interrupted {
-            self.learn_if_due(name)?;
-        }
-        Ok(report)
+        Ok(result?)
     }
 }
 

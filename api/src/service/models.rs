@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use cento_core::CollectionName;
 use cento_embed::{Bundled, Embedder};
-use cento_index::{CollectionSettings, Learned, View};
+use cento_index::{CollectionSettings, FitInfo, View};
 use cento_ingest::fitted;
 
 use super::locked;
@@ -48,8 +48,8 @@ pub(crate) const MISMATCH_HELP: &str =
 pub(super) struct Embedders {
     pub(super) models: Models,
     opened: Mutex<HashMap<String, Slot>>,
-    /// The last one that has learned from a collection, with when it did.
-    learned: Mutex<HashMap<CollectionName, WithLearned>>,
+    /// The last one fitted to each collection, with what it was fitted by.
+    fitted: Mutex<HashMap<CollectionName, Fitted>>,
 }
 
 /// Opening a model can take seconds: those who want the same one wait for it,
@@ -58,16 +58,16 @@ type Slot = Arc<Mutex<Option<Arc<dyn Embedder>>>>;
 
 /// What is learned from one collection takes some megabytes: of so many it is kept,
 /// and read again from their logs where there are more.
-const MOST_LEARNED: usize = 32;
+const MOST_FITTED: usize = 32;
 
-type WithLearned = (Learned, Arc<dyn Embedder>);
+type Fitted = (FitInfo, Arc<dyn Embedder>);
 
 impl Embedders {
     pub(super) fn new(models: Models) -> Self {
         Self {
             models,
             opened: Mutex::default(),
-            learned: Mutex::default(),
+            fitted: Mutex::default(),
         }
     }
 
@@ -98,7 +98,7 @@ impl Embedders {
     ///
     /// # Errors
     /// `model_mismatch` if what is found by its name is another one now.
-    pub(super) fn fitting(
+    pub(super) fn of_settings(
         &self,
         name: &CollectionName,
         settings: &CollectionSettings,
@@ -118,33 +118,33 @@ impl Embedders {
 
     /// The same for what a view shows, with what it has learned from the collection
     /// by then.
-    pub(super) fn fitted(
+    pub(super) fn of_view(
         &self,
         name: &CollectionName,
         view: &View,
     ) -> Result<Arc<dyn Embedder>, Problem> {
-        let plain = self.fitting(name, view.settings())?;
-        let Some(learned) = view.learned() else {
+        let plain = self.of_settings(name, view.settings())?;
+        let Some(info) = view.fitted() else {
             return Ok(plain);
         };
-        if let Some((when, embedder)) = locked(&self.learned).get(name)
-            && *when == learned
+        if let Some((when, embedder)) = locked(&self.fitted).get(name)
+            && *when == info
             && embedder.contract().fingerprint == plain.contract().fingerprint
         {
             return Ok(Arc::clone(embedder));
         }
         let embedder = fitted(view, &*plain)?.map_or(plain, Arc::from);
-        let mut kept = locked(&self.learned);
-        if kept.len() >= MOST_LEARNED {
+        let mut kept = locked(&self.fitted);
+        if kept.len() >= MOST_FITTED {
             kept.clear();
         }
-        kept.insert(name.clone(), (learned, Arc::clone(&embedder)));
+        kept.insert(name.clone(), (info, Arc::clone(&embedder)));
         Ok(embedder)
     }
 
     /// Forgets a collection.
     pub(super) fn forget(&self, name: &CollectionName) {
-        locked(&self.learned).remove(name);
+        locked(&self.fitted).remove(name);
     }
 
     fn open(&self, model: &str) -> Result<Arc<dyn Embedder>, Problem> {

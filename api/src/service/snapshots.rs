@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use cento_core::CollectionName;
 use cento_index::archive::{self, ArchiveAbout, ArchiveSummary};
 use cento_index::{CompactionReport, PurgeReport, SnapshotInfo};
-use cento_ingest::learn_anew;
+use cento_ingest::fit_anew;
 
 use super::Service;
 use super::collections::info;
@@ -156,8 +156,10 @@ impl Service {
         let engine = self.engine(name)?;
         // What was learned from texts that are gone goes, too; all of it, if the model
         // is not there to learn anew.
-        let embedder = self.embedders.fitting(name, engine.refresh()?.settings());
-        learn_anew(&engine, embedder.ok().as_deref())?;
+        let embedder = self
+            .embedders
+            .of_settings(name, engine.refresh()?.settings());
+        fit_anew(&engine, embedder.ok().as_deref())?;
         let report = engine.purge(what.snapshots)?;
         self.note_written(name);
         Ok(report)

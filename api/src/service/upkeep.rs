@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
 use cento_index::{Counts, Engine, Freezing, Projection, SalvageReport};
-use cento_ingest::learn_if_due;
+use cento_ingest::fit_if_due;
 
-use super::{Opened, Service, locked};
+use super::{Service, locked};
 use crate::Problem;
 use crate::types::{AuditResult, RebuildResult, Recovered, Wait};
 
@@ -30,8 +30,8 @@ pub(super) struct Upkeep {
     /// looked at whether its log is to be compacted.
     is_uncompacted: bool,
     /// Whether something was written since it was last looked at whether its model
-    /// is to learn from it.
-    is_unlearned: bool,
+    /// is to be fitted to it.
+    is_unfitted: bool,
     /// Why it takes no writes any more.
     stopped: Option<String>,
 }
@@ -43,7 +43,7 @@ const UNSEEN: Mark = |upkeep| &mut upkeep.is_unseen;
 const UNCHECKED: Mark = |upkeep| &mut upkeep.is_unchecked;
 const UNREAD: Mark = |upkeep| &mut upkeep.is_unread;
 const UNCOMPACTED: Mark = |upkeep| &mut upkeep.is_uncompacted;
-const UNLEARNED: Mark = |upkeep| &mut upkeep.is_unlearned;
+const UNFITTED: Mark = |upkeep| &mut upkeep.is_unfitted;
 
 /// How long a refresh tries to get at writers that are busy. Commits that follow
 /// each other leave room between them soon; a purge does not.
@@ -103,7 +103,7 @@ impl Service {
         for name in names.into_iter().take(self.store.most_open()) {
             let warmed = self
                 .engine(&name)
-                .and_then(|engine| self.embedders.fitted(&name, &engine.view()).map(|_| ()));
+                .and_then(|engine| self.embedders.of_view(&name, &engine.view()).map(|_| ()));
             if let Err(problem) = warmed {
                 tracing::error!(collection = %name, %problem, "a collection cannot be opened");
             }
@@ -252,41 +252,29 @@ impl Service {
         }
     }
 
-    /// Lets a collection's model learn from it where that is due, and shows it. Says
-    /// whether it was.
-    ///
-    /// # Errors
-    /// `unknown_collection`, `model_mismatch`, and errors of the engine.
-    pub fn learn_if_due(&self, name: &CollectionName) -> Result<bool, Problem> {
-        let engine = self.engine(name)?;
-        let embedder = self.embedders.fitting(name, &engine.settings())?;
-        let learned = learn_if_due(&engine, &*embedder)?;
-        if learned.is_some() {
-            self.note_written(name);
-            engine.refresh()?;
-        }
-        Ok(learned.is_some())
-    }
-
-    /// The same for every collection written to since the last time.
-    pub fn learn_where_due(&self) {
-        for (name, _) in self.take_open(UNLEARNED) {
-            self.try_to_learn(&name);
-        }
-    }
-
-    /// The same for one that is held.
-    pub(crate) fn learn_from(&self, opened: &Opened) {
-        self.try_to_learn(&opened.name);
-    }
-
-    /// What fails is told to the log: it is tried again after the next write.
-    fn try_to_learn(&self, name: &CollectionName) {
-        match self.learn_if_due(name) {
-            Ok(false) => {}
-            Ok(true) => tracing::info!(collection = %name, "its model has learned from it"),
-            Err(problem) => {
-                tracing::warn!(collection = %name, %problem, "its model could not learn from it");
+    /// Fits the models of collections to them, where that is due, of every one written
+    /// to since the last time. What fails is told to the log, and tried again after
+    /// the next write.
+    pub fn fit_where_due(&self) {
+        for (name, engine) in self.take_open(UNFITTED) {
+            let fit = || -> Result<bool, Problem> {
+                // What was written is looked at, or the next time.
+                if engine.try_refresh()?.is_none() {
+                    self.mark(&name, UNFITTED);
+                    return Ok(false);
+                }
+                let embedder = self.embedders.of_settings(&name, &engine.settings())?;
+                Ok(fit_if_due(&engine, &*embedder)?.is_some())
+            };
+            match fit() {
+                Ok(false) => {}
+                Ok(true) => {
+                    self.note_written(&name);
+                    tracing::info!(collection = %name, "its model was fitted to it");
+                }
+                Err(problem) => {
+                    tracing::warn!(collection = %name, %problem, "its model could not be fitted to it");
+                }
             }
         }
     }
@@ -378,7 +366,7 @@ impl Service {
                 is_unchecked: false,
                 is_unread,
                 is_uncompacted,
-                is_unlearned: true,
+                is_unfitted: true,
                 stopped: None,
             },
         );
@@ -390,7 +378,7 @@ impl Service {
             upkeep.is_unseen = true;
             upkeep.is_unchecked = true;
             upkeep.is_uncompacted = true;
-            upkeep.is_unlearned = true;
+            upkeep.is_unfitted = true;
         }
     }
 

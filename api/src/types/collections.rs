@@ -85,8 +85,22 @@ pub struct CollectionInfo {
     pub generation: GenerationNo,
     /// The last write that can be seen.
     pub sequence: Sequence,
+    /// What the queries of its model were fitted to; null if they were not, as with
+    /// models that cannot be fitted and in collections of a few chunks.
+    pub fitted: Option<FittedTo>,
     /// The metadata fields that a filter may name, with their types.
     pub fields: FieldTypes,
     /// Its configuration.
     pub settings: CollectionSettings,
+}
+
+/// To what the queries of a collection's model were fitted last. It happens by
+/// itself when there are chunks enough, and again when there are twice as many or
+/// half.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FittedTo {
+    /// The write that did it.
+    pub sequence: Sequence,
+    /// How many chunks there were then.
+    pub chunks: u64,
 }

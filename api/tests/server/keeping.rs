@@ -1,5 +1,7 @@
 //! Snapshots, generations, conditions, and giving space back.
 
+use std::time::{Duration, Instant};
+
 use cento_api::{Service, ServiceOptions};
 use cento_core::CollectionName;
 use serde_json::{Value, json};
@@ -321,7 +323,7 @@ fn a_server_compacts_a_log_of_which_much_is_dead_by_itself() {
     let server = Server::with(|config| {
         config.store.segment_bytes = 2_000;
         config.compact_bytes = 1;
-        config.compact_every = std::time::Duration::from_millis(50);
+        config.compact_every = Duration::from_millis(50);
     });
     let server = server.with_docs();
     let client = server.client();
@@ -340,4 +342,32 @@ fn a_server_compacts_a_log_of_which_much_is_dead_by_itself() {
     };
     server.until("the log is short", |_| length() < 6_000);
     assert_eq!(ids(&client, "docs"), ["a"]);
+}
+
+/// What the queries of the collection's model are fitted to.
+fn fitted(client: &Client) -> Value {
+    client.get(DOCS).json()["fitted"].clone()
+}
+
+#[test]
+fn a_model_is_fitted_beside_the_requests_and_anew_by_a_purge() {
+    let server = Server::start().with_docs();
+    let client = server.client();
+    let text = |i: usize| format!("Zorblax number {i} drives the pump of boiler {i}.");
+    let documents = (0..30).map(|i| json!({"id": i.to_string(), "text": text(i)}));
+    put(&client, &documents.collect());
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while fitted(&client).is_null() {
+        assert!(Instant::now() < deadline, "it was never fitted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let first = fitted(&client);
+    assert_eq!(first["chunks"], 30);
+    client.delete(&format!("{DOCS}/documents/29"));
+    // One fewer is no reason; that nothing of it may be left is one.
+    let purged = client.post(&format!("{DOCS}/purge"), &json!({}));
+    assert_eq!(purged.status, 200, "{}", purged.text());
+    let second = fitted(&client);
+    assert_eq!(second["chunks"], 29, "{second}");
+    assert!(second["sequence"].as_u64() > first["sequence"].as_u64());
 }

@@ -270,7 +270,7 @@ impl Client {
             status,
             message,
         };
-        if is_passing(status) && !is_used_up {
+        if error.is_passing() && !is_used_up {
             Attempt::Again(error, after)
         } else {
             Attempt::Failed(Failure::Error(error))
@@ -324,18 +324,6 @@ fn read(answer: Response<Body>, most: usize) -> Result<Vec<u8>, ureq::Error> {
     match config.reader().take(most as u64 + 1).read_to_end(&mut body) {
         Ok(_) => Ok(body),
         Err(error) => Err(ureq::Error::from(error)),
-    }
-}
-
-/// Whether a status may be another one when the same is asked again.
-fn is_passing(status: u16) -> bool {
-    match status {
-        408 | 409 | 425 | 429 | 500 | 502..=504 => true,
-        // Text Embeddings Inference: the model failed at this batch.
-        424 => true,
-        // Proxies: there is no server behind them just now.
-        520..=524 | 529 => true,
-        _ => false,
     }
 }
 

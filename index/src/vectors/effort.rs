@@ -404,6 +404,16 @@ mod tests {
         }
     }
 
+    fn grown(space: Space<'_>, degree: usize, ef: usize) -> Graph {
+        let recipe = Recipe {
+            degree,
+            ef,
+            alpha: 1.1,
+            threads: 2,
+        };
+        grow(space, None, &recipe, &Watch::default()).unwrap()
+    }
+
     #[test]
     fn effort_grows_with_depth_and_recall() {
         let table = [
@@ -446,14 +456,7 @@ mod tests {
     fn a_walk_that_goes_on_ends_where_a_longer_one_does() {
         let block = block(&crowd(5000, 24), 0, false);
         let space = block.space();
-        let recipe = Recipe {
-            degree: 16,
-            ef: 40,
-            alpha: 1.1,
-            threads: 2,
-        };
-        let watch = Watch::default();
-        let graph = grow(space, None, &recipe, &watch).unwrap();
+        let graph = grown(space, 16, 40);
         let (mut walk, mut room) = (Walk::default(), Vec::new());
         let mut has_grown = false;
         for mut query in crowd(60, 24) {
@@ -479,14 +482,8 @@ mod tests {
     fn rows_far_from_the_others_are_measured_by_themselves() {
         let block = block(&crowd(6000, 24), 0, false);
         let space = block.space();
-        let recipe = Recipe {
-            degree: 12,
-            ef: 30,
-            alpha: 1.1,
-            threads: 2,
-        };
+        let graph = grown(space, 12, 30);
         let watch = Watch::default();
-        let graph = grow(space, None, &recipe, &watch).unwrap();
         let table = measure(space, &graph, 2, &watch).unwrap();
         assert!(table.most > 0.95, "{}", table.most);
         let bounds: Vec<f32> = (table.steps)

@@ -124,7 +124,7 @@ fn what_a_model_has_learned_outlasts_compaction_and_what_it_had_learned_before_d
     let (_store, engine) = open(dir.path());
     assert_filled(&engine);
     let view = engine.view();
-    let learned = view.learned().unwrap();
+    let learned = view.fitted().unwrap();
     assert_eq!((learned.sequence, learned.chunks), (last, 37));
     assert_eq!(view.artefact().unwrap(), Some(vec![4; 50_000]));
 }

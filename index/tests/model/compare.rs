@@ -56,7 +56,7 @@ pub(crate) fn compare(view: &View, sight: &Sight, word: usize, n: i64) {
     assert_eq!(view.generation().0, sight.generation);
     let expected = sight.fitted.map(learned);
     assert_eq!(view.artefact().unwrap(), expected);
-    assert_eq!(view.learned().is_some(), expected.is_some());
+    assert_eq!(view.fitted().is_some(), expected.is_some());
     let chunks = sight.chunks();
     let counts = view.counts();
     assert_eq!(counts.documents, sight.documents.len() as u64);

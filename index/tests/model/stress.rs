@@ -20,7 +20,7 @@ use cento_index::{
 use serde_json::json;
 
 use crate::corpus::{self, assert_clean, embed, filter, id};
-use crate::texts::{cut, new_document, settings, slice};
+use crate::texts::{cut, derived, new_document, settings, slice};
 
 const WRITERS: u64 = 3;
 /// Documents of each writer.
@@ -240,16 +240,7 @@ fn turn_about(race: &Race) {
         let is_whole = race.engine.view().settings().chunking != "whole";
         let generation = race.engine.begin_generation(&settings(is_whole)).unwrap();
         let derive = |pending: Vec<PendingDocument>| -> Vec<DerivedDocument> {
-            let one = |pending: PendingDocument| {
-                let text = &pending.document.text;
-                let chunks = cut(text, is_whole);
-                let vectors = chunks.iter().map(|chunk| embed(slice(text, chunk)));
-                DerivedDocument {
-                    vectors: vectors.collect(),
-                    chunks,
-                    pending,
-                }
-            };
+            let one = |pending| derived(pending, is_whole);
             pending.into_iter().map(one).collect()
         };
         for _ in 0..3 {

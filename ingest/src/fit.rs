@@ -1,7 +1,7 @@
 //! When does a model learn from a collection, and from which of its texts?
 //!
 //! Some models learn what words mean in a collection
-//! ([`Embedder::learn`](cento_embed::Embedder::learn)). They do when there are
+//! ([`Embedder::fit`](cento_embed::Embedder::fit)). They do when there are
 //! enough texts, and again when there are twice as many as then, or half. What is
 //! learned stands in the log, so that the same view gives the same answers.
 
@@ -27,18 +27,18 @@ const AT_ONCE: usize = 1024;
 ///
 /// # Errors
 /// Of the engine: if texts cannot be read, or what was learned not be written.
-pub fn learn_if_due(
+pub fn fit_if_due(
     engine: &Engine,
     embedder: &dyn Embedder,
 ) -> Result<Option<Sequence>, IngestError> {
     let view = engine.view();
     let chunks = view.counts().chunks;
-    let is_due = match view.learned() {
+    let is_due = match view.fitted() {
         None => chunks >= LEAST,
         Some(learned) => chunks >= 2 * learned.chunks || 2 * chunks <= learned.chunks,
     };
     match is_due {
-        true => learn(&view, engine, embedder),
+        true => fit(&view, engine, embedder),
         false => Ok(None),
     }
 }
@@ -48,17 +48,17 @@ pub fn learn_if_due(
 /// embedder it is all forgotten.
 ///
 /// # Errors
-/// As [`learn_if_due`].
-pub fn learn_anew(
+/// As [`fit_if_due`].
+pub fn fit_anew(
     engine: &Engine,
     embedder: Option<&dyn Embedder>,
 ) -> Result<Option<Sequence>, IngestError> {
     let view = engine.view();
-    if view.learned().is_none() {
+    if view.fitted().is_none() {
         return Ok(None);
     }
     let learned = match embedder {
-        Some(embedder) => learn(&view, engine, embedder)?,
+        Some(embedder) => fit(&view, engine, embedder)?,
         None => None,
     };
     match learned {
@@ -67,12 +67,12 @@ pub fn learn_anew(
     }
 }
 
-fn learn(
+fn fit(
     view: &View,
     engine: &Engine,
     embedder: &dyn Embedder,
 ) -> Result<Option<Sequence>, IngestError> {
-    if view.settings().embedder != embedder.contract().fingerprint || !embedder.learns() {
+    if view.settings().embedder != embedder.contract().fingerprint || !embedder.can_fit() {
         return Ok(None);
     }
     let sample = view.sample(MOST);
@@ -83,7 +83,7 @@ fn learn(
             Ok::<_, IngestError>(chunks.iter().map(input).collect())
         })
         .collect::<Result<_, _>>()?;
-    match embedder.learn(&texts.concat()) {
+    match embedder.fit(&texts.concat()) {
         Some(artefact) => Ok(Some(engine.fit(view.generation(), artefact)?)),
         None => Ok(None),
     }
