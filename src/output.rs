@@ -79,6 +79,16 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// How many chunks, and how many of them a model had to embed, if not all.
+pub(crate) fn chunks(chunks: u64, embedded: u64) -> String {
+    let counted = count(chunks, "chunk");
+    if embedded < chunks {
+        format!("{counted} ({embedded} embedded, the others were known)")
+    } else {
+        counted
+    }
+}
+
 /// A count with its noun.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     let ending = if number == 1 { "" } else { "s" };

@@ -121,6 +121,6 @@ pub(crate) fn summary(report: &Report) -> String {
             parts.push(format!("{number} {what}"));
         }
     }
-    parts.push(output::count(report.chunks, "chunk"));
+    parts.push(output::chunks(report.chunks, report.embedded));
     parts.join(", ")
 }

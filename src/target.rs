@@ -32,6 +32,8 @@ pub(crate) struct Place {
     pub(crate) url: Option<String>,
     /// How the engine works, if the directory is opened or served here.
     pub(crate) options: StoreOptions,
+    /// How many bytes of vectors are kept for texts that come again.
+    pub(crate) embedding_cache_bytes: u64,
 }
 
 /// Who answers.
@@ -62,7 +64,11 @@ impl Target {
         }
         match open(&place.data, place.options.clone()) {
             Ok(store) => {
-                let service = Service::over(store, ServiceOptions::default())?;
+                let options = ServiceOptions {
+                    embedding_cache_bytes: place.embedding_cache_bytes,
+                    ..ServiceOptions::default()
+                };
+                let service = Service::over(store, options)?;
                 Ok(Self::Here(Box::new(service)))
             }
             Err(IndexError::DirectoryInUse {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use cento_embed::EmbeddingCache;
 use cento_index::StoreOptions;
 
 use crate::Problem;
@@ -23,6 +24,9 @@ pub struct ServerConfig {
     pub allowed_hosts: Vec<String>,
     /// Models that collections may be made with, besides the bundled one.
     pub allowed_models: Vec<String>,
+    /// About how many bytes of vectors are kept, so that neural and remote models
+    /// embed no text twice; 0 means none.
+    pub embedding_cache_bytes: u64,
     /// How the engine works.
     pub store: StoreOptions,
     /// The log is compacted where at least this share (0 to 1) of its closed
@@ -82,6 +86,7 @@ impl ServerConfig {
             allow_remote: false,
             allowed_hosts: Vec::new(),
             allowed_models: Vec::new(),
+            embedding_cache_bytes: EmbeddingCache::DEFAULT_BYTES,
             store: StoreOptions::default(),
             compact_at: Some(0.5),
             compact_bytes: 64 << 20,

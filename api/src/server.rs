@@ -44,6 +44,7 @@ pub fn run(
     let options = ServiceOptions {
         models: Models::Named(config.allowed_models.clone()),
         query_threads: config.queries_running(),
+        embedding_cache_bytes: config.embedding_cache_bytes,
         store: config.store.clone(),
     };
     let service = Service::open(&config.data, options)?;

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use cento_core::CollectionName;
-use cento_embed::Embedder;
+use cento_embed::{Embedder, EmbeddingCache};
 use cento_index::{Counts, Engine, IndexError, Store, StoreOptions, View};
 
 pub(crate) use generations::Change;
@@ -32,15 +32,29 @@ use models::Embedders;
 use upkeep::Upkeep;
 
 /// Settings of a [`Service`].
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServiceOptions {
     /// Which models a collection may be made with.
     pub models: Models,
     /// How many threads queries have for themselves, so that ingestions on the
     /// shared ones do not hold them up; 0 means that they share.
     pub query_threads: usize,
+    /// About how many bytes of vectors are kept, so that neural and remote models
+    /// embed no text twice; 0 means none.
+    pub embedding_cache_bytes: u64,
     /// How the engine works.
     pub store: StoreOptions,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            models: Models::default(),
+            query_threads: 0,
+            embedding_cache_bytes: EmbeddingCache::DEFAULT_BYTES,
+            store: StoreOptions::default(),
+        }
+    }
 }
 
 /// A data directory, owned by this process, with what queries and ingestions
@@ -104,9 +118,10 @@ impl Service {
                 Some(built.map_err(|error| Problem::new("internal", 500, error.to_string()))?)
             }
         };
+        let cache = EmbeddingCache::of_directory(store.dir(), options.embedding_cache_bytes);
         Ok(Self {
             store,
-            embedders: Embedders::new(options.models),
+            embedders: Embedders::new(options.models, cache),
             query_threads: threads,
             closed: Mutex::default(),
             upkeep: Mutex::default(),

@@ -43,6 +43,15 @@ pub struct Contract {
     pub document_prefix: String,
 }
 
+/// Documents' vectors, of which some may have been known before.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// A vector for each text, in order.
+    pub vectors: Vec<Vec<f32>>,
+    /// How many texts had to be embedded for them.
+    pub embedded: usize,
+}
+
 /// Turns texts into vectors, as the contract above says.
 pub trait Embedder: Send + Sync {
     /// What it promises.
@@ -53,6 +62,25 @@ pub trait Embedder: Send + Sync {
 
     /// Embeds documents' texts, in order, on as many processors as it can use.
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError>;
+
+    /// The same vectors, of which those that are known from before are not embedded
+    /// again (see [`cached`](crate::cached)). [`embed_documents`](Self::embed_documents)
+    /// always embeds.
+    ///
+    /// # Errors
+    /// As [`embed_documents`](Self::embed_documents).
+    fn embed_or_recall(&self, texts: &[String]) -> Result<Recalled, EmbedError> {
+        Ok(Recalled {
+            vectors: self.embed_documents(texts)?,
+            embedded: texts.len(),
+        })
+    }
+
+    /// Whether embedding a text costs so much more than reading its vector from a
+    /// file that the vector is worth keeping.
+    fn is_costly(&self) -> bool {
+        false
+    }
 
     /// Whether it learns from collections.
     fn can_fit(&self) -> bool {

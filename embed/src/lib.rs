@@ -4,11 +4,14 @@
 //! model is a static one, embedded in the binary: a table of token vectors in
 //! Model2Vec's format, so that nothing has to be installed and a text takes
 //! microseconds. `data/models/` holds it, with the recipe that made it. Neural
-//! models come from files, or are asked of a server that runs them.
+//! models come from files, or are asked of a server that runs them; what they say
+//! is kept, so that no text is embedded twice.
 
 #![deny(missing_docs)]
 
 mod bundled;
+mod cache;
+mod cached;
 mod embedder;
 mod error;
 mod fitted;
@@ -22,6 +25,8 @@ mod static_model;
 mod wordpiece;
 
 pub use bundled::Bundled;
-pub use embedder::{Contract, Embedder};
+pub use cache::EmbeddingCache;
+pub use cached::cached;
+pub use embedder::{Contract, Embedder, Recalled};
 pub use error::EmbedError;
 pub use open::open;

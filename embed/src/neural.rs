@@ -196,6 +196,10 @@ impl Embedder for Neural {
         &self.contract
     }
 
+    fn is_costly(&self) -> bool {
+        true
+    }
+
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
         let text = format!("{}{text}", self.contract.query_prefix);
         if self.count(&text)? <= self.empty[0] {

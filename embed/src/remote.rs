@@ -119,6 +119,10 @@ impl Embedder for Remote {
         &self.contract
     }
 
+    fn is_costly(&self) -> bool {
+        true
+    }
+
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
         if text.trim().is_empty() {
             return Ok(self.zero());

@@ -86,6 +86,11 @@ impl Store {
         }
     }
 
+    /// The data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Creates a collection.
     pub fn create(
         &self,

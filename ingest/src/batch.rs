@@ -27,6 +27,7 @@ pub(crate) struct Batch {
     pub(crate) unchanged: u64,
     pub(crate) failures: Vec<Failure>,
     pub(crate) bytes_read: u64,
+    pub(crate) embedded: u64,
 }
 
 /// A document whose id is known.
@@ -123,7 +124,9 @@ pub(crate) fn make(
             Err(problem) => batch.failures.push(problem.at(place.to_string())),
         }
     }
-    batch.documents = embed(prepared, embedder)?;
+    let (documents, embedded) = embed(prepared, embedder)?;
+    batch.documents = documents;
+    batch.embedded = embedded as u64;
     Ok(batch)
 }
 
@@ -164,17 +167,18 @@ fn prepare(document: Identified, place: &Place, chunking: Chunking) -> Result<Pr
 }
 
 /// Embeds all chunks of a batch at once, so that the embedder can share them
-/// out over the processors.
+/// out over the processors. Says how many it had to embed.
 fn embed(
     prepared: Vec<(Prepared, Condition)>,
     embedder: &dyn Embedder,
-) -> Result<Vec<NewDocument>, IngestError> {
+) -> Result<(Vec<NewDocument>, usize), IngestError> {
     let inputs: Vec<String> = prepared
         .par_iter()
         .flat_map_iter(|(prepared, _)| prepared.embedding_inputs())
         .collect();
-    let mut vectors = embedder.embed_documents(&inputs)?.into_iter();
-    Ok(prepared
+    let recalled = embedder.embed_or_recall(&inputs)?;
+    let mut vectors = recalled.vectors.into_iter();
+    let documents = prepared
         .into_iter()
         .map(|(Prepared { document, chunks }, condition)| NewDocument {
             vectors: vectors.by_ref().take(chunks.len()).collect(),
@@ -182,5 +186,6 @@ fn embed(
             chunks,
             condition,
         })
-        .collect())
+        .collect();
+    Ok((documents, recalled.embedded))
 }

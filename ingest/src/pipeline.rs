@@ -245,9 +245,11 @@ impl Ingestion<'_> {
             unchanged,
             failures,
             bytes_read,
+            embedded,
         } = batch;
         self.report.unchanged += unchanged;
         self.report.bytes_read += bytes_read;
+        self.report.embedded += embedded;
         for failure in failures {
             self.fail(failure);
         }

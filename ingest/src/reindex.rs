@@ -53,6 +53,10 @@ pub struct ReindexReport {
     pub documents: u64,
     /// Their chunks.
     pub chunks: u64,
+    /// How many texts of chunks the model embedded: those of the others were known
+    /// from before.
+    #[serde(default)]
+    pub embedded: u64,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
     /// Whether it was stopped before its end. Then the former generation still
@@ -292,7 +296,9 @@ impl Tailer<'_> {
         let inputs: Vec<String> = (prepared.par_iter())
             .flat_map_iter(|(_, prepared)| prepared.embedding_inputs())
             .collect();
-        let mut vectors = self.embedder.embed_documents(&inputs)?.into_iter();
+        let recalled = self.embedder.embed_or_recall(&inputs)?;
+        let mut vectors = recalled.vectors.into_iter();
+        self.report.embedded += recalled.embedded as u64;
         self.report.documents += prepared.len() as u64;
         self.report.chunks += inputs.len() as u64;
         let derived = prepared.into_iter().map(|(sequence, prepared)| {

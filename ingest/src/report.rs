@@ -23,6 +23,10 @@ pub struct Report {
     pub failed: u64,
     /// Chunks of the added and replaced documents.
     pub chunks: u64,
+    /// How many texts of chunks the model embedded: those of the others were known
+    /// from before.
+    #[serde(default)]
+    pub embedded: u64,
     /// Bytes that were read.
     pub bytes_read: u64,
     /// How long it took, in milliseconds.

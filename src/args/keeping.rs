@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use cento_embed::EmbeddingCache;
 use cento_index::{GraphBuilder, Projection, Residence, StoreOptions, VectorOptions, Verify};
 use cento_ingest::Chunking;
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -78,6 +79,18 @@ pub(crate) struct EngineArgs {
     /// Memory of each thread that indexes words, for each open collection.
     #[arg(long, global = true, hide_short_help = true, env = "CENTO_TEXT_ARENA_MB", default_value_t = 48, value_name = "MB", value_parser = clap::value_parser!(u32).range(15..=4000))]
     pub(crate) text_arena_mb: u32,
+
+    /// Vectors that neural and remote models have made are kept, so that no text
+    /// is embedded twice; 0 keeps none.
+    #[arg(
+        long,
+        global = true,
+        hide_short_help = true,
+        env = "CENTO_EMBEDDING_CACHE_MB",
+        default_value_t = EmbeddingCache::DEFAULT_BYTES >> 20,
+        value_name = "MB"
+    )]
+    pub(crate) embedding_cache_mb: u64,
 
     /// How many generations that have served are kept for a rollback.
     #[arg(

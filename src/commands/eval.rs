@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use cento_api::Problem;
 use cento_core::TokenBudget;
+use cento_embed::{EmbeddingCache, cached};
 use cento_eval::{Dataset, Means, Outcome, Plan, Qrels, Run};
 use cento_index::Effort;
 use cento_ingest::Chunking;
@@ -46,6 +47,11 @@ fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
     let tokenizer = tokenizer(&args.budgets.tokenizer)?;
     let dataset = open(&args.dataset)?;
     let embedder = cento_embed::open(&args.embedder)?;
+    // What is kept is kept with what it was made for: another chunking there embeds
+    // only what it cuts otherwise.
+    let cache = (args.index.as_deref())
+        .and_then(|dir| EmbeddingCache::of_directory(dir, EmbeddingCache::DEFAULT_BYTES));
+    let embedder = cached(embedder, cache);
     let temporary;
     let dir = match &args.index {
         Some(dir) => dir.as_path(),

@@ -102,7 +102,7 @@ pub(super) fn tell(name: &CollectionName, report: &ReindexReport, json: bool) ->
         "generation {} of '{name}': {} into {} in {:.1} s",
         report.generation,
         output::count(report.documents, "document"),
-        output::count(report.chunks, "chunk"),
+        output::chunks(report.chunks, report.embedded),
         report.elapsed_ms as f64 / 1000.0
     ));
     if !report.whole.is_empty() {

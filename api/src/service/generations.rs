@@ -122,6 +122,10 @@ impl Service {
         let engine = self.engine(name)?;
         let (model, chunking) = wanted(&engine, asked)?;
         let embedder = (self.embedders).for_changed(asked.embedder.as_deref(), &model)?;
+        if asked.force {
+            // What a remote model says under its name may be another model's now.
+            self.embedders.forget_texts()?;
+        }
         Ok(Change {
             name: name.clone(),
             embedder,

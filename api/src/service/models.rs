@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use cento_core::CollectionName;
-use cento_embed::{Bundled, Embedder};
+use cento_embed::{Bundled, Embedder, EmbeddingCache, cached};
 use cento_index::{CollectionSettings, FitInfo, View};
 use cento_ingest::fitted;
 
@@ -47,6 +47,8 @@ pub(crate) const MISMATCH_HELP: &str =
 /// The embedders that have been opened, by the name they were asked for.
 pub(super) struct Embedders {
     pub(super) models: Models,
+    /// Texts that costly ones have embedded before.
+    cache: Option<Arc<EmbeddingCache>>,
     opened: Mutex<HashMap<String, Slot>>,
     /// The last one fitted to each collection, with what it was fitted by.
     fitted: Mutex<HashMap<CollectionName, Fitted>>,
@@ -63,9 +65,10 @@ const MOST_FITTED: usize = 32;
 type Fitted = (FitInfo, Arc<dyn Embedder>);
 
 impl Embedders {
-    pub(super) fn new(models: Models) -> Self {
+    pub(super) fn new(models: Models, cache: Option<Arc<EmbeddingCache>>) -> Self {
         Self {
             models,
+            cache,
             opened: Mutex::default(),
             fitted: Mutex::default(),
         }
@@ -142,6 +145,20 @@ impl Embedders {
         Ok(embedder)
     }
 
+    /// Forgets which texts were embedded before.
+    ///
+    /// # Errors
+    /// `io_error` if their vectors cannot be removed.
+    pub(super) fn forget_texts(&self) -> Result<(), Problem> {
+        let Some(cache) = &self.cache else {
+            return Ok(());
+        };
+        cache.clear().map_err(|error| {
+            let detail = format!("the cache of embeddings cannot be removed: {error}");
+            Problem::new("io_error", 500, detail)
+        })
+    }
+
     /// Forgets a collection.
     pub(super) fn forget(&self, name: &CollectionName) {
         locked(&self.fitted).remove(name);
@@ -153,7 +170,8 @@ impl Embedders {
         if let Some(embedder) = &*slot {
             return Ok(Arc::clone(embedder));
         }
-        let embedder: Arc<dyn Embedder> = Arc::from(cento_embed::open(model)?);
+        let embedder = cached(cento_embed::open(model)?, self.cache.clone());
+        let embedder: Arc<dyn Embedder> = Arc::from(embedder);
         *slot = Some(Arc::clone(&embedder));
         Ok(embedder)
     }

@@ -160,6 +160,8 @@ impl Service {
             .embedders
             .of_settings(name, engine.refresh()?.settings());
         fit_anew(&engine, embedder.ok().as_deref())?;
+        // Vectors of texts say much of them: it is not known whose they are, so all go.
+        self.embedders.forget_texts()?;
         let report = engine.purge(what.snapshots)?;
         self.note_written(name);
         Ok(report)

@@ -350,7 +350,7 @@ fn fitted(client: &Client) -> Value {
 }
 
 #[test]
-fn a_model_is_fitted_beside_the_requests_and_anew_by_a_purge() {
+fn a_model_is_fitted_beside_the_requests_and_a_purge_leaves_nothing_that_was_learned() {
     let server = Server::start().with_docs();
     let client = server.client();
     let text = |i: usize| format!("Zorblax number {i} drives the pump of boiler {i}.");
@@ -364,10 +364,13 @@ fn a_model_is_fitted_beside_the_requests_and_anew_by_a_purge() {
     let first = fitted(&client);
     assert_eq!(first["chunks"], 30);
     client.delete(&format!("{DOCS}/documents/29"));
+    let cache = server.data.path().join("embeddings.redb");
+    std::fs::write(&cache, "vectors of all kinds of texts").unwrap();
     // One fewer is no reason; that nothing of it may be left is one.
     let purged = client.post(&format!("{DOCS}/purge"), &json!({}));
     assert_eq!(purged.status, 200, "{}", purged.text());
     let second = fitted(&client);
     assert_eq!(second["chunks"], 29, "{second}");
     assert!(second["sequence"].as_u64() > first["sequence"].as_u64());
+    assert!(!cache.exists());
 }

@@ -36,6 +36,7 @@ impl Server {
         config.bind.set_port(0);
         change(&mut config);
         let options = ServiceOptions {
+            embedding_cache_bytes: config.embedding_cache_bytes,
             models: Models::Named(config.allowed_models.clone()),
             query_threads: 2,
             store: config.store.clone(),

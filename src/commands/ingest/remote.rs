@@ -135,6 +135,7 @@ impl Sender<'_> {
                     self.report.replaced += report.replaced;
                     self.report.unchanged += report.unchanged;
                     self.report.chunks += report.chunks;
+                    self.report.embedded += report.embedded;
                     self.report.interrupted |= report.interrupted;
                 }
                 IngestEvent::Error { problem } => return Err(problem.into()),
