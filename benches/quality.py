@@ -40,7 +40,7 @@ BEIR = [
     ("xquad-zh", "test", []),
     ("drcd-dev", "test", []),
 ]
-STATIC = "cento-static-en-v1"
+STATIC = "cento-static-en-v2"
 SYSTEMS = ["langchain-1000-200", "langchain-400-0", "llamaindex-1024-200"]
 PEER_LEGS = ["chroma", "bm25", "rrf"]
 BUDGETS = [500, 1000, 2000, 4000]

@@ -40,10 +40,10 @@ struct Before {
 impl Before {
     fn new() -> Self {
         let tokenizer =
-            include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json").as_slice();
+            include_bytes!("../../data/models/cento-static-en-v2/tokenizer.json").as_slice();
         let tokenizer = Tokenizer::from_bytes(tokenizer).unwrap();
         let file =
-            include_bytes!("../../data/models/cento-static-en-v1/model.safetensors").as_slice();
+            include_bytes!("../../data/models/cento-static-en-v2/model.safetensors").as_slice();
         let tensors = SafeTensors::deserialize(file).unwrap();
         let table = tensors.tensor("embeddings").unwrap();
         let weights = tensors.tensor("weights").unwrap();

@@ -1,83 +1,65 @@
 //! Which model is always there?
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
-use crate::fitted::{Fitted, fit};
+use crate::static_embedder::Static;
 use crate::static_model::StaticModel;
 use crate::{Contract, EmbedError, Embedder};
 
+const TOKENIZER: &[u8] = include_bytes!("../../data/models/cento-static-en-v2/tokenizer.json");
+const TABLE: &[u8] = include_bytes!("../../data/models/cento-static-en-v2/model.safetensors");
+
 /// The static model that is embedded in the binary.
-pub struct Bundled {
-    model: Arc<StaticModel>,
-    contract: Contract,
-}
+pub struct Bundled(Static);
 
 impl Bundled {
     /// The name that [`open`](crate::open) knows it by.
-    pub const NAME: &str = "cento-static-en-v1";
+    pub const NAME: &str = "cento-static-en-v2";
+
+    /// What it was in earlier versions, which this one does not have.
+    pub const FORMER: [&str; 1] = ["cento-static-en-v1"];
+
+    /// How large its table and its tokenizer are.
+    pub const BYTES: u64 = (TOKENIZER.len() + TABLE.len()) as u64;
 
     /// Reads it from the binary.
     pub fn new() -> Result<Self, EmbedError> {
-        let model = StaticModel::new(
-            Self::NAME,
-            include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json"),
-            include_bytes!("../../data/models/cento-static-en-v1/model.safetensors"),
-        )?;
-        let contract = Contract {
-            model: Self::NAME.to_owned(),
-            fingerprint: model.fingerprint().to_owned(),
-            dimensions: model.dimensions(),
-            max_tokens: None,
-            cosine_weight: COSINE_WEIGHT,
-            is_quantised: true,
-            query_prefix: String::new(),
-            document_prefix: String::new(),
-        };
-        let model = Arc::new(model);
-        Ok(Self { model, contract })
+        let model = StaticModel::new(Self::NAME, TOKENIZER, Cow::Borrowed(TABLE))?;
+        Ok(Self(Static::new(Self::NAME.to_owned(), model)))
     }
 
     /// Hands over the tokens of a text that the model knows, in their order:
     /// those whose rows its vector is the sum of.
     pub fn tokens(&self, text: &str, each: impl FnMut(u32)) {
-        self.model.tokens(text, each);
+        self.0.model.tokens(text, each);
     }
 }
 
 impl Embedder for Bundled {
     fn contract(&self) -> &Contract {
-        &self.contract
+        self.0.contract()
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
-        Ok(self.model.embed(text))
+        self.0.embed_query(text)
     }
 
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        Ok(self.model.embed_all(texts))
+        self.0.embed_documents(texts)
     }
 
     fn can_fit(&self) -> bool {
-        true
+        self.0.can_fit()
     }
 
     fn fit(&self, texts: &[String]) -> Option<Vec<u8>> {
-        fit(&self.model, texts)
+        self.0.fit(texts)
     }
 
     fn fitted(&self, artefact: Vec<u8>) -> Result<Box<dyn Embedder>, EmbedError> {
-        let model = Arc::clone(&self.model);
-        let fitted = Fitted::new(model, &self.contract, artefact, FITTED_COSINE_WEIGHT)?;
-        Ok(Box::new(fitted))
+        self.0.fitted(artefact)
     }
 }
-
-/// The best mean nDCG@10 on the sets kept for tuning (decision 0005); on each
-/// of them it is above the better leg. `cargo bench --bench fusion` shows it.
-const COSINE_WEIGHT: f32 = 0.4;
-
-/// The same once it has learned from the collection (decision 0020).
-const FITTED_COSINE_WEIGHT: f32 = 0.6;
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use crate::Bundled;
+
 /// An error of an embedder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,6 +31,21 @@ pub enum EmbedError {
         "there is no model '{model}': it is neither the bundled one, nor a folder or ONNX file that is there, nor a name of the form owner/name, nor URL#MODEL"
     )]
     UnknownModel {
+        /// What was asked for.
+        model: String,
+    },
+    /// Ours: an earlier version had another model in the binary.
+    #[error(
+        "'{model}' was the bundled model of an earlier version, which this one does not have: its own is '{}'",
+        Bundled::NAME
+    )]
+    FormerModel {
+        /// What was asked for.
+        model: String,
+    },
+    /// The caller's: only a model of a hub can be fetched.
+    #[error("'{model}' is no name on a hub: those are of the form owner/name")]
+    NotOfHub {
         /// What was asked for.
         model: String,
     },

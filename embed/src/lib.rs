@@ -16,11 +16,13 @@ mod embedder;
 mod error;
 mod fitted;
 mod linear;
+mod local;
 #[cfg(feature = "fastembed")]
 mod neural;
 mod open;
 #[cfg(feature = "remote")]
 mod remote;
+mod static_embedder;
 mod static_model;
 mod wordpiece;
 
@@ -29,4 +31,5 @@ pub use cache::EmbeddingCache;
 pub use cached::cached;
 pub use embedder::{Contract, Embedder, Recalled};
 pub use error::EmbedError;
+pub use local::{LocalModel, local_bytes, local_models, pull};
 pub use open::open;

@@ -10,9 +10,9 @@
 
 mod batches;
 mod graph;
-mod hub;
+pub(crate) mod hub;
 mod known;
-mod model_files;
+pub(crate) mod model_files;
 mod onnx_outline;
 mod runtime;
 mod session;

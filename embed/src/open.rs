@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::static_embedder::{Static, is_static};
 use crate::{Bundled, EmbedError, Embedder};
 
 /// Opens the embedder of a name:
@@ -10,7 +11,8 @@ use crate::{Bundled, EmbedError, Embedder};
 ///   `https://` and is the base of an API like OpenAI's. How it is asked says
 ///   the environment of this process, in variables that begin with
 ///   `CENTO_EMBED_`;
-/// - a folder that is there holds a neural model, and an ONNX file that is
+/// - a folder that is there holds a static model, if its `config.json` says that it is
+///   one of Model2Vec's, or else a neural one, and an ONNX file that is
 ///   there is one of several graphs of the folder it is in;
 /// - `owner/name` is a neural model on a hub, fetched once into its cache.
 ///   `owner/name@revision` fetches another revision than `main`, and
@@ -25,11 +27,20 @@ pub fn open(model: &str) -> Result<Box<dyn Embedder>, EmbedError> {
     if model == Bundled::NAME {
         return Ok(Box::new(Bundled::new()?));
     }
+    if Bundled::FORMER.contains(&model) {
+        return Err(EmbedError::FormerModel {
+            model: model.to_owned(),
+        });
+    }
     // A hub's names and paths of folders that are there begin otherwise.
     if is_remote(model) {
         return open_remote(model);
     }
-    open_neural(model, Path::new(model))
+    let path = Path::new(model);
+    if is_static(path) {
+        return Ok(Box::new(Static::open(path)?));
+    }
+    open_neural(model, path)
 }
 
 /// Whether a name can only be meant as a remote model's.
@@ -90,6 +101,14 @@ mod tests {
     fn the_bundled_model_is_opened_by_its_name() {
         let model = open(Bundled::NAME).expect("the bundled model is whole");
         assert_eq!(model.contract().model, Bundled::NAME);
+    }
+
+    #[test]
+    fn the_bundled_model_of_an_earlier_version_is_told_from_what_never_was() {
+        for model in Bundled::FORMER {
+            assert!(matches!(error(model), EmbedError::FormerModel { .. }));
+            assert!(error(model).to_string().contains(Bundled::NAME));
+        }
     }
 
     #[test]

@@ -1,24 +1,29 @@
 //! How does a table of token vectors embed a text?
 //!
 //! Model2Vec's format: `tokenizer.json`, and `model.safetensors` with a tensor
-//! `embeddings` (tokens × dimensions, here `I8`) and a tensor `weights` (one
-//! `F32` a token). A text's vector is the sum of its tokens' rows, each times
-//! its weight, scaled to unit length. Unknown tokens count nothing.
+//! `embeddings` (tokens × dimensions) and maybe a tensor `weights` (one number a
+//! token). A text's vector is the sum of its tokens' rows, each times its weight,
+//! scaled to unit length. Unknown tokens count nothing. A row is codes of a byte
+//! and a scale; of floats it is made so (`table`).
 
+mod table;
+
+use std::borrow::Cow;
 use std::ops::Range;
 
 use rayon::prelude::*;
-use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use crate::EmbedError;
 use crate::wordpiece::WordPiece;
+use table::{Scaled, Table};
 
-/// A static model whose table stays where the binary put it.
+/// A static model. The bundled one's table stays where the binary has it.
 pub(crate) struct StaticModel {
     splitter: Splitter,
     unknown: Option<u32>,
-    table: &'static [u8],
+    table: Cow<'static, [u8]>,
     rows: Range<usize>,
     weights: Vec<f32>,
     dimensions: usize,
@@ -30,7 +35,7 @@ enum Splitter {
     /// Our own, for the recipe that it knows.
     WordPiece(Box<WordPiece>),
     /// For every other recipe, many times slower.
-    Any(Box<Tokenizer>),
+    Any(Box<Tokenizer>, Option<u32>),
 }
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -41,60 +46,41 @@ impl StaticModel {
     pub(crate) fn new(
         name: &str,
         tokenizer_json: &[u8],
-        table: &'static [u8],
+        table: Cow<'static, [u8]>,
     ) -> Result<Self, EmbedError> {
         let wrong = |file, reason: String| EmbedError::Format { file, reason };
         let splitter = Splitter::new(tokenizer_json).map_err(|reason| wrong(TOKENIZER, reason))?;
-        let tensors =
-            SafeTensors::deserialize(table).map_err(|error| wrong(TABLE, error.to_string()))?;
-        let tensor = |name: &str| {
-            tensors
-                .tensor(name)
-                .map_err(|error| wrong(TABLE, format!("tensor {name}: {error}")))
-        };
-        let embeddings = tensor("embeddings")?;
-        let &[tokens, dimensions] = embeddings.shape() else {
-            return Err(wrong(TABLE, "`embeddings` is not a matrix".to_owned()));
-        };
-        if embeddings.dtype() != Dtype::I8 || tokens == 0 || dimensions == 0 {
-            let found = format!("{:?} of {tokens} × {dimensions}", embeddings.dtype());
-            return Err(wrong(TABLE, format!("`embeddings` is {found}, not I8")));
-        }
-        let weights = tensor("weights")?;
-        if weights.dtype() != Dtype::F32 || weights.shape() != [tokens] {
-            let found = format!("{:?} of {:?}", weights.dtype(), weights.shape());
-            return Err(wrong(
-                TABLE,
-                format!("`weights` is {found}, not F32 of {tokens}"),
-            ));
-        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(tokenizer_json).update(&table);
+        let revision = &hasher.finalize().to_hex()[..16];
+        let Table {
+            tokens,
+            dimensions,
+            begins,
+            scaled,
+            weights,
+        } = Table::read(&table).map_err(|reason| wrong(TABLE, reason))?;
         if let Some(largest) = splitter.largest_id()
             && largest as usize >= tokens
         {
             let reason = format!("it has a token {largest}, the table {tokens} rows");
             return Err(wrong(TOKENIZER, reason));
         }
-        let weights: Vec<f32> = weights
-            .data()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect();
-        if !weights.iter().all(|weight| weight.is_finite()) {
-            return Err(wrong(TABLE, "a weight is no number".to_owned()));
-        }
-        // The rows are looked up in place: the table is by far the largest
-        // part of the model, and it is mapped with the binary.
-        let begins = embeddings.data().as_ptr().addr() - table.as_ptr().addr();
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(tokenizer_json).update(table);
-        let revision = &hasher.finalize().to_hex()[..16];
+        let (table, rows, weights) = match scaled {
+            // The rows are looked up in place: the table is by far the largest
+            // part of the model, and it is mapped with the binary.
+            None => (table, begins..begins + tokens * dimensions, weights),
+            Some(Scaled { codes, scales }) => {
+                let rows = 0..codes.len();
+                let both = scales.iter().zip(&weights);
+                (Cow::Owned(codes), rows, both.map(|(s, w)| s * w).collect())
+            }
+        };
         Ok(Self {
             unknown: splitter.unknown(),
             splitter,
             table,
-            rows: begins..begins + tokens * dimensions,
+            rows,
             weights,
             dimensions,
             fingerprint: format!("{name}@{revision}/mean"),
@@ -206,14 +192,15 @@ impl Splitter {
         tokenizer
             .with_truncation(None)
             .map_err(|error| error.to_string())?;
-        Ok(Self::Any(Box::new(tokenizer)))
+        let unknown = unknown(json, &tokenizer);
+        Ok(Self::Any(Box::new(tokenizer), unknown))
     }
 
     /// The token that stands for what the model does not know.
     fn unknown(&self) -> Option<u32> {
         match self {
             Self::WordPiece(wordpiece) => Some(wordpiece.unknown()),
-            Self::Any(tokenizer) => tokenizer.token_to_id("[UNK]"),
+            Self::Any(_, unknown) => *unknown,
         }
     }
 
@@ -221,7 +208,7 @@ impl Splitter {
     fn largest_id(&self) -> Option<u32> {
         match self {
             Self::WordPiece(wordpiece) => Some(wordpiece.largest_id()),
-            Self::Any(tokenizer) => tokenizer.get_vocab(true).into_values().max(),
+            Self::Any(tokenizer, _) => tokenizer.get_vocab(true).into_values().max(),
         }
     }
 
@@ -229,7 +216,7 @@ impl Splitter {
         match self {
             Self::WordPiece(wordpiece) => wordpiece.tokens(text, each),
             // A text that has no tokenization has no known token.
-            Self::Any(tokenizer) => {
+            Self::Any(tokenizer, _) => {
                 if let Ok(encoding) = tokenizer.encode_fast(text, false) {
                     encoding.get_ids().iter().copied().for_each(each);
                 }
@@ -238,20 +225,34 @@ impl Splitter {
     }
 }
 
+/// Which token a tokenizer of any recipe has for what it does not know: by name, or
+/// by number as Unigram's say it.
+fn unknown(json: &[u8], tokenizer: &Tokenizer) -> Option<u32> {
+    let file: Value = serde_json::from_slice(json).ok()?;
+    let model = &file["model"];
+    match model["unk_token"].as_str() {
+        Some(token) => tokenizer.token_to_id(token),
+        None => u32::try_from(model["unk_id"].as_u64()?).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use safetensors::Dtype;
+    use safetensors::tensor::TensorView;
+
     use super::*;
 
     #[test]
     fn files_that_are_no_model_are_refused_by_name() {
-        let tokenizer = include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json");
+        let tokenizer = include_bytes!("../../data/models/cento-static-en-v2/tokenizer.json");
         let cases: [(&[u8], &'static [u8], &str); 3] = [
             (b"{}", b"", "tokenizer.json"),
             (tokenizer, b"not a table", "model.safetensors"),
             (tokenizer, &[255; 64], "model.safetensors"),
         ];
         for (tokenizer, table, expected) in cases {
-            let error = StaticModel::new("x", tokenizer, table)
+            let error = StaticModel::new("x", tokenizer, Cow::Borrowed(table))
                 .err()
                 .expect("refused");
             assert!(error.to_string().contains(expected), "{error}");
@@ -262,12 +263,14 @@ mod tests {
     fn tokens_and_vectors_are_those_of_the_recipe() {
         let model = StaticModel::new(
             "golden",
-            include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json"),
-            include_bytes!("../../data/models/cento-static-en-v1/model.safetensors"),
+            include_bytes!("../../data/models/cento-static-en-v2/tokenizer.json"),
+            Cow::Borrowed(include_bytes!(
+                "../../data/models/cento-static-en-v2/model.safetensors"
+            )),
         )
         .expect("the bundled model is whole");
-        let golden = include_str!("../../data/models/cento-static-en-v1/golden.json");
-        let golden: serde_json::Value = serde_json::from_str(golden).expect("JSON");
+        let golden = include_str!("../../data/models/cento-static-en-v2/golden.json");
+        let golden: Value = serde_json::from_str(golden).expect("JSON");
         let rows = golden.as_array().expect("a list");
         assert!(rows.len() >= 8);
         for row in rows {
@@ -278,7 +281,7 @@ mod tests {
                 .as_array()
                 .expect("a list")
                 .iter()
-                .filter_map(serde_json::Value::as_u64)
+                .filter_map(Value::as_u64)
                 .collect();
             assert_eq!(ids, expected, "{text}");
             let vector = model.embed(text);
@@ -296,16 +299,14 @@ mod tests {
     fn rows_that_are_added_together_give_the_bits_of_rows_added_one_by_one() {
         // Neither a multiple of a block nor less than one.
         let dimensions = 40;
-        let json = include_bytes!("../../data/models/cento-static-en-v1/tokenizer.json");
-        let tokens = 30_522;
+        let json = include_bytes!("../../data/models/cento-static-en-v2/tokenizer.json");
+        let tokens = 60_000;
         let codes: Vec<u8> = (0..tokens * dimensions)
             .map(|i| ((i * 2_654_435_761) >> 13) as u8)
             .collect();
         let weights: Vec<f32> = (0..tokens).map(|i| 0.1 + i as f32 / 777.0).collect();
         let bytes: Vec<u8> = weights.iter().flat_map(|x| x.to_le_bytes()).collect();
-        let view = |dtype, shape, data| {
-            safetensors::tensor::TensorView::new(dtype, shape, data).expect("a tensor")
-        };
+        let view = |dtype, shape, data| TensorView::new(dtype, shape, data).expect("a tensor");
         let tensors = [
             (
                 "embeddings",
@@ -314,7 +315,7 @@ mod tests {
             ("weights", view(Dtype::F32, vec![tokens], &bytes)),
         ];
         let table = safetensors::serialize(tensors, None).expect("a table");
-        let model = StaticModel::new("x", json, table.leak()).expect("a model");
+        let model = StaticModel::new("x", json, Cow::Owned(table)).expect("a model");
         for count in 0..10 {
             let text = "seven wondrous unaffable words here".repeat(count);
             let mut sum = vec![0.0_f32; dimensions];
@@ -335,13 +336,14 @@ mod tests {
 
     #[test]
     fn another_recipe_is_left_to_the_crate() {
-        let json = include_str!("../../data/models/cento-static-en-v1/tokenizer.json");
-        let table = include_bytes!("../../data/models/cento-static-en-v1/model.safetensors");
-        let ours = StaticModel::new("x", json.as_bytes(), table).expect("a model");
+        let json = include_str!("../../data/models/cento-static-en-v2/tokenizer.json");
+        let table = include_bytes!("../../data/models/cento-static-en-v2/model.safetensors");
+        let ours = StaticModel::new("x", json.as_bytes(), Cow::Borrowed(table)).expect("a model");
         assert!(matches!(ours.splitter, Splitter::WordPiece(_)));
         let cased = json.replace(r#""lowercase":true"#, r#""lowercase":false"#);
-        let theirs = StaticModel::new("x", cased.as_bytes(), table).expect("a model");
-        assert!(matches!(theirs.splitter, Splitter::Any(_)));
+        let theirs =
+            StaticModel::new("x", cased.as_bytes(), Cow::Borrowed(table)).expect("a model");
+        assert!(matches!(theirs.splitter, Splitter::Any(..)));
         let tokens = |model: &StaticModel, text: &str| {
             let mut tokens = Vec::new();
             model.tokens(text, |id| tokens.push(id));

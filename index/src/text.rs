@@ -415,10 +415,9 @@ impl TextView {
             .map_err(failed)?;
         for (score, address) in found {
             let number = columns[address.segment_ord as usize].first(address.doc_id);
-            hits.extend(number.map(|number| (ChunkNo(number), Bm25Score(score))));
+            hits.extend(number.map(|number| (ChunkNo(number), settled(score))));
         }
-        hits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-        Ok(hits)
+        Ok(in_order(hits))
     }
 
     fn top_of_ties(
@@ -430,11 +429,23 @@ impl TextView {
         let collector = TopDocs::with_limit(depth)
             .order_by(((SortBySimilarityScore, Order::Desc), (by_chunk, Order::Asc)));
         let found = self.searcher.search(query, &collector).map_err(failed)?;
-        Ok(found
-            .into_iter()
-            .filter_map(|((score, number), _)| Some((ChunkNo(number?), Bm25Score(score))))
-            .collect())
+        let hits = found.into_iter();
+        let hits = hits.filter_map(|((score, number), _)| Some((ChunkNo(number?), settled(score))));
+        Ok(in_order(hits.collect()))
     }
+}
+
+fn in_order(mut hits: Vec<(ChunkNo, Bm25Score)>) -> Vec<(ChunkNo, Bm25Score)> {
+    hits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+    hits
+}
+
+/// A score to a 1,024th. Sums that are made in another order, as in another index of
+/// the same texts, differ in their last bits, which must not decide between equal
+/// texts.
+fn settled(score: f32) -> Bm25Score {
+    const STEPS: f32 = 1024.0;
+    Bm25Score((score * STEPS).round() / STEPS)
 }
 
 /// Removes files that no commit names: what a crash left of one that was not

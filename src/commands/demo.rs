@@ -31,7 +31,7 @@ static CORPUS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data/demo/corpus");
 /// and one in another language.
 const QUESTIONS: [&str; 3] = [
     "The connectivity check on the gateway console ends with E-17. What is wrong at the site?",
-    "The certificate of a G1 with forty sensors ran out five days ago. Have measurements been lost in the meantime?",
+    "A G1 has died after being run from a passive PoE injector. Is the unit replaced for free, and what do we send the customer at no cost?",
     "墙面只有 3 度，传感器总是掉下来，应该怎么固定？",
 ];
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use cento_core::{CollectionName, GenerationNo, Sequence};
-use cento_embed::Embedder;
+use cento_embed::{Bundled, Embedder};
 use cento_index::{CollectionSettings, Engine, GenerationState, IndexError};
 use cento_ingest::{Chunking, Estimate, ReindexReport, ReindexStep, estimate, reindex, rollback};
 
@@ -203,7 +203,7 @@ fn reindexing(name: &CollectionName) -> Problem {
 
 /// The model that the collection has, and the chunking that is wanted: what is
 /// not said is as in the half-built generation, which is gone on with, or else
-/// as it is.
+/// as it is. The bundled model of an earlier version is followed by this one's.
 fn wanted(engine: &Engine, asked: &Reindex) -> Result<(String, Chunking), Problem> {
     let generations = engine.generations()?;
     let building = (generations.into_iter()).find(|info| info.state == GenerationState::Building);
@@ -214,5 +214,9 @@ fn wanted(engine: &Engine, asked: &Reindex) -> Result<(String, Chunking), Proble
     // A chunker that is not in this program is followed by the usual one.
     let as_it_is = || Chunking::of_fingerprint(&base.chunking).unwrap_or_default();
     let chunking = asked.chunking.unwrap_or_else(as_it_is);
-    Ok((base.model, chunking))
+    let model = match Bundled::FORMER.contains(&base.model.as_str()) {
+        true => Bundled::NAME.to_owned(),
+        false => base.model,
+    };
+    Ok((model, chunking))
 }

@@ -22,7 +22,7 @@ fn a_collection_is_made_shown_listed_and_deleted() {
     assert_eq!(shown["documents"], 0);
     assert_eq!(shown["fields"], json!({"year": "number"}));
     assert_eq!(shown["settings"]["chunking"], "none/1");
-    assert_eq!(shown["settings"]["model"], "cento-static-en-v1");
+    assert_eq!(shown["settings"]["model"], "cento-static-en-v2");
     assert_eq!(
         client.get("/v1/collections").json()["collections"],
         json!([{"name": "docs", "documents": 0, "chunks": 0}])
@@ -74,7 +74,7 @@ fn only_what_the_server_offers_can_be_chosen() {
         absent.text()
     );
     assert_ne!(absent.code(), "model_not_allowed");
-    assert_eq!(with("cento-static-en-v1").status, 201);
+    assert_eq!(with("cento-static-en-v2").status, 201);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::time::Duration;
 use cento_api::types::{Reindex, Wait};
 use cento_api::{ServerConfig, Service, ServiceOptions, serve};
 use cento_core::{CollectionName, DocumentId};
-use cento_index::{CollectionSettings, Engine, StoreOptions};
+use cento_embed::Bundled;
+use cento_index::{CollectionSettings, Engine, Store, StoreOptions};
+use cento_ingest::{Chunking, collection_settings};
 use serde_json::json;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -253,4 +255,37 @@ fn the_newest_of_no_snapshots_is_told_as_none() {
     assert_eq!(none.code, "unknown_snapshot");
     assert_eq!(none.detail, "collection 'docs' has no snapshots");
     assert!(none.help.contains("create"), "{}", none.help);
+}
+
+#[test]
+fn a_collection_of_an_earlier_bundled_model_says_so_and_is_reindexed_with_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let docs = name("docs");
+    let former = Bundled::FORMER[0];
+    {
+        let now = collection_settings(&Bundled::new().unwrap(), Chunking::default());
+        let settings = CollectionSettings {
+            model: former.to_owned(),
+            embedder: format!("{former}@158c6e4c38f21dc2/mean"),
+            ..now
+        };
+        let store = Store::open(dir.path()).unwrap();
+        store.create(&docs, &settings).unwrap();
+    }
+    let service = Service::open(dir.path(), ServiceOptions::default()).unwrap();
+    let stop = AtomicBool::new(false);
+    let put = || {
+        let documents = json!({"documents": [{"id": "a", "text": "The pump leaks."}]});
+        let documents = serde_json::from_value(documents).unwrap();
+        service.put_documents(&docs, &documents, 1 << 20, Wait::Visible, &stop)
+    };
+    let refused = put().unwrap_err();
+    assert_eq!(refused.code, "model_mismatch");
+    assert!(refused.detail.contains(former) && refused.detail.contains(Bundled::NAME));
+    service
+        .reindex(&docs, &Reindex::default(), &stop, &mut |_| {})
+        .unwrap();
+    assert_eq!(put().unwrap().stored, 1);
+    let settings = service.collection(&docs).unwrap().settings;
+    assert_eq!(settings.model, Bundled::NAME);
 }

@@ -90,7 +90,7 @@ def golden(model):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     root = Path(__file__).resolve().parents[3]
-    parser.add_argument("--model", default=Path(__file__).resolve().parents[1] / "cento-static-en-v1")
+    parser.add_argument("--model", default=Path(__file__).resolve().parents[1] / "cento-static-en-v2")
     parser.add_argument("--datasets", default=root / "../shared/datasets/beir", type=Path)
     parser.add_argument("--report", action="store_true", help="also the sets that no choice was made by")
     parser.add_argument("--golden", action="store_true", help="write golden.json beside the model, and stop")

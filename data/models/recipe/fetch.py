@@ -18,7 +18,7 @@ WHEEL_FOR = ["--only-binary", ":all:", "--implementation", "cp", "--python-versi
 def command(package):
     name, version, file = package["name"], package["version"], package["file"]
     if package["registry"] == "pypi":
-        form = WHEEL_FOR if file.endswith(".whl") else ["--no-binary", ":all:"]
+        form = WHEEL_FOR if file.endswith(".whl") else ["--no-binary", name]
         return [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", *form, f"{name}=={version}"]
     if package["registry"] == "npm":
         return ["npm", "pack", "--silent", f"{name}@{version}"]

@@ -9,6 +9,7 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -192,8 +193,31 @@ pub(crate) fn fetch(name: &Name, hub: &Hub) -> Result<PathBuf, EmbedError> {
     }
 }
 
+/// The models of which the cache has a whole one under the usual revision.
+pub(crate) fn present(hub: &Hub) -> Vec<(Name, PathBuf)> {
+    let Ok(entries) = fs::read_dir(&hub.cache) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let folder = entry.file_name();
+        let repository = folder
+            .to_str()
+            .and_then(|name| name.strip_prefix("models--"));
+        let name =
+            repository.and_then(|repository| Name::parse(&repository.replacen("--", "/", 1)));
+        if let Some(name) = name
+            && let Some(path) = cached(&name, hub)
+        {
+            found.push((name, path));
+        }
+    }
+    found.sort_by_key(|(name, _)| name.to_string());
+    found
+}
+
 /// The model in the cache, if all of it is there.
-fn cached(name: &Name, hub: &Hub) -> Option<PathBuf> {
+pub(crate) fn cached(name: &Name, hub: &Hub) -> Option<PathBuf> {
     let cache = Cache::new(hub.cache.clone()).repo(name.repo(None));
     let tokenizer = cache.get(TOKENIZER)?;
     let folder = tokenizer.parent()?.to_path_buf();

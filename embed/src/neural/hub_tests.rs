@@ -212,7 +212,10 @@ fn a_model_is_fetched_once_and_only_what_it_needs() {
         "onnx/model.onnx",
         "onnx/model_quantized.onnx",
     ]);
+    assert_eq!(present(&hub.hub), []);
     let folder = hub.fetch("owner/name").expect("fetched");
+    let name = Name::parse("owner/name").expect("a name");
+    assert_eq!(present(&hub.hub), [(name, folder.clone())]);
     let found = model_files::find(&folder).expect("a model");
     assert_eq!(fs::read(&found.graph).expect("read"), graph());
     assert!(folder.join("1_Pooling/config.json").is_file());

@@ -9,7 +9,7 @@ use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer
 
 use super::*;
 
-const JSON: &[u8] = include_bytes!("../../../data/models/cento-static-en-v1/tokenizer.json");
+const JSON: &[u8] = include_bytes!("../../../data/models/cento-static-en-v2/tokenizer.json");
 
 static OURS: LazyLock<WordPiece> =
     LazyLock::new(|| WordPiece::of(JSON).expect("the bundled recipe is ours"));
