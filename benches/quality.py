@@ -8,8 +8,9 @@ Runs `cento eval` for each set, model, way of cutting and fusion, asks the usual
 pipelines (benches/peers) for their passages on the sets that are judged by
 spans, and writes the tables of docs/evaluation.md. Every answer is kept in WORK
 and not asked for again, so that the command can be ended and started anew; a
-new binary, model or set wants a new WORK. With --rows static only BM25 and the bundled
-model are asked; the page's other figures stay as they are.
+new binary, model or set wants a new WORK. With --rows only BM25 and the models
+named are asked; the page's other figures stay as they are. `naive` is a static
+model that has learned from no text, made by data/models/recipe/naive.py.
 
 Neural rows need ONNX Runtime: the one that requirements.txt installs is found.
 """
@@ -50,7 +51,7 @@ class Bench:
     def __init__(self, cento, shared, model, work):
         self.cento, self.shared, self.model, self.work = cento, shared, model, work
         # What the page says already, and which models are asked.
-        self.kept, self.embedders = {}, {"static", "minilm"}
+        self.kept, self.embedders = {}, set(MODELS)
         (work / "results").mkdir(parents=True, exist_ok=True)
 
     def run(self, name, *args):
@@ -65,9 +66,21 @@ class Bench:
             kept.write_text(done.stdout)
         return json.loads(kept.read_text())
 
+    def named(self, embedder):
+        """What cento knows it by."""
+        paths = {"static": STATIC, "naive": self.naive(), "minilm": self.model}
+        return paths.get(embedder, self.model / "model_quantized.onnx")
+
+    def naive(self):
+        folder = self.work / "naive"
+        if "naive" in self.embedders and not folder.exists():
+            script = ROOT / "data/models/recipe/naive.py"
+            subprocess.run([sys.executable, script, "--teacher", self.model, "--out", folder], check=True)
+        return folder
+
     def eval_run(self, label, dataset, embedder, chunking, legs, fusion, *more):
         args = ["run", "--dataset", dataset, "--chunking", chunking, "--legs", legs]
-        args += ["--embedder", self.model if embedder == "minilm" else STATIC]
+        args += ["--embedder", self.named(embedder)]
         args += ["--index", self.work / "index" / f"{label}-{embedder}-{chunking}"]
         if legs == "hybrid":
             args += ["--fusion", fusion]
@@ -75,6 +88,21 @@ class Bench:
         return self.run(name, *args, *more)
 
 
+MODELS = ["static", "naive", "minilm", "minilm-int8"]
+ALONE = [
+    ("BM25", "static", "lexical", "-"),
+    ("naive", "naive", "dense", "-"),
+    ("static", "static", "dense", "-"),
+    ("MiniLM int8", "minilm-int8", "dense", "-"),
+    ("MiniLM", "minilm", "dense", "-"),
+]
+FUSED = [
+    ("BM25", "static", "lexical", "-"),
+    ("naive, absolute", "naive", "hybrid", "absolute"),
+    ("static, absolute", "static", "hybrid", "absolute"),
+    ("MiniLM int8, absolute", "minilm-int8", "hybrid", "absolute"),
+    ("MiniLM, absolute", "minilm", "hybrid", "absolute"),
+]
 ROWS = [
     ("BM25", "static", "lexical", "-"),
     ("static", "static", "dense", "-"),
@@ -111,14 +139,14 @@ def stands(page):
     return found
 
 
-def documents_table(bench, chunking, sets):
+def documents_table(bench, chunking, sets, columns):
     rows = []
     corner = "set (documents, queries)"
     for name, split, more in sets:
         dataset = bench.shared / "datasets" / "beir" / name
         row, judged, found = [], 0, 0
         kept = {column: cell for (table, first, column), cell in bench.kept.items() if table == corner and first.split(" ")[0] == name}
-        for label, embedder, legs, fusion in ROWS:
+        for label, embedder, legs, fusion in columns:
             if embedder not in bench.embedders:
                 row.append(kept.get(label, "?"))
                 continue
@@ -129,7 +157,7 @@ def documents_table(bench, chunking, sets):
             judged, found = told["documents"]["with_relevant"], told["corpus"]["documents"]
             row.append(f"{short(measures['nDCG@10'])} / {short(measures['recall@100'])}")
         rows.append([f"{name} ({found:,}, {judged:,})", *row])
-    return table([corner, *(row[0] for row in ROWS)], rows)
+    return table([corner, *(row[0] for row in columns)], rows)
 
 
 def recalls(told):
@@ -200,7 +228,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, help="a folder with all-MiniLM-L6-v2 in ONNX")
     parser.add_argument("--only", choices=["none", "default", "contexts"], help="one table alone")
-    parser.add_argument("--rows", choices=["static"], help="BM25 and the bundled model alone")
+    parser.add_argument("--rows", nargs="+", choices=MODELS, help="these models alone, and BM25")
     given = parser.parse_args()
     shared = os.environ.get("CENTO_SHARED") or ROOT.parent / "shared"
     shared = pathlib.Path(shared).resolve()
@@ -209,13 +237,15 @@ def main():
     bench = Bench(given.cento, shared, model, given.work.resolve())
     page = PAGE.read_text()
     bench.kept = stands(page)
-    bench.embedders = {"static"} if given.rows else {"static", "minilm"}
+    bench.embedders = {"static", *(given.rows or MODELS)}
     if given.only in (None, "contexts"):
         page = write(page, "contexts", contexts_tables(bench))
     if given.only in (None, "none"):
-        page = write(page, "documents, chunking none", documents_table(bench, "none", BEIR))
+        page = write(page, "models alone", documents_table(bench, "none", BEIR, ALONE))
+        page = write(page, "models fused", documents_table(bench, "none", BEIR, FUSED))
+        page = write(page, "documents, chunking none", documents_table(bench, "none", BEIR, ROWS))
     if given.only in (None, "default"):
-        page = write(page, "documents, default chunking", documents_table(bench, "default", BEIR[:1]))
+        page = write(page, "documents, default chunking", documents_table(bench, "default", BEIR[:1], ROWS))
     PAGE.write_text(page)
 
 

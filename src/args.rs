@@ -2,6 +2,7 @@
 
 mod eval;
 mod keeping;
+mod models;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use eval::*;
 pub(crate) use keeping::*;
+pub(crate) use models::*;
 
 /// Turns a heap of documents into the best possible context for a prompt:
 /// ranked, deduplicated, cited to the byte, within an exact token budget.
@@ -100,6 +102,9 @@ pub(crate) enum Command {
     Compact(EachCollection),
     /// Remove deleted content for good, and prove it.
     Purge(PurgeArgs),
+    /// Name, fetch, verify and measure embedding models.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Measure retrieval on judged sets.
     #[command(subcommand)]
     Eval(EvalCommand),

@@ -9,6 +9,7 @@ pub(crate) mod eval;
 pub(crate) mod generation;
 pub(crate) mod ingest;
 pub(crate) mod list;
+pub(crate) mod models;
 pub(crate) mod purge;
 pub(crate) mod rebuild;
 pub(crate) mod reindex;

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Generation(command) => commands::generation::run(&place, command, json),
         Command::Compact(options) => commands::compact::run(&place, &options, json),
         Command::Purge(options) => commands::purge::run(&place, &options, json),
+        Command::Models(command) => commands::models::run(&place, &command, json),
         Command::Eval(options) => commands::eval::run(&options, json),
     };
     match outcome {

@@ -99,6 +99,15 @@ fn how_to_ask(address: SocketAddr) -> String {
     )
 }
 
+/// The handbook's texts, as they stand in its files.
+pub(crate) fn texts() -> impl Iterator<Item = String> {
+    let sources = sources(&CORPUS).into_iter();
+    sources.filter_map(|source| match source {
+        Source::Memory { bytes, .. } => String::from_utf8(bytes.into_owned()).ok(),
+        _ => None,
+    })
+}
+
 fn sources(dir: &'static Dir<'static>) -> Vec<Source> {
     let mut sources: Vec<Source> = dir
         .files()

@@ -6,5 +6,6 @@ mod bad_input;
 mod eval;
 mod everyday;
 mod keeping;
+mod models;
 mod run;
 mod salvage;
