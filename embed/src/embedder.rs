@@ -8,7 +8,8 @@
 //!   the same bits alone and in a batch; a neural one may differ in the last
 //!   bits, because a runtime adds in another order when a batch is padded. Of a
 //!   remote one it is believed.
-//! - Of a text longer than [`Contract::max_tokens`] only the beginning counts.
+//! - A text longer than [`Contract::max_tokens`] is embedded in windows, and its
+//!   vector is the mean of theirs: nothing is cut off unseen.
 //! - Prefixes that the model wants in front of queries or documents are put
 //!   there by the embedder, never by the caller.
 //! - Vectors may be compared only if their fingerprints are equal.
@@ -27,8 +28,8 @@ pub struct Contract {
     pub fingerprint: String,
     /// How many components a vector has.
     pub dimensions: usize,
-    /// The most tokens of a text that are looked at; `None` means all, or as
-    /// many as a remote model's server does not refuse.
+    /// The most tokens of a text that are looked at at once; `None` means all, or
+    /// as many as a remote model's server does not refuse.
     pub max_tokens: Option<usize>,
     /// What a cosine of this model is worth beside lexical coverage, where the
     /// two are added: 1 for a model whose cosines tell as much as the query's

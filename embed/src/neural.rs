@@ -6,7 +6,7 @@
 //! how its texts are treated ([`settings`]); what can be said about it without
 //! running it is said before a runtime is asked for ([`runtime`]). Texts of
 //! like length go through it together ([`batches`]), queries before documents
-//! ([`session`]).
+//! ([`session`]); one that is too long goes in parts ([`windows`]).
 
 mod batches;
 mod graph;
@@ -17,6 +17,7 @@ mod onnx_outline;
 mod runtime;
 mod session;
 mod settings;
+mod windows;
 
 use std::path::Path;
 use std::thread;
@@ -40,7 +41,7 @@ use settings::{Pad, Settings};
 pub(crate) struct Neural {
     contract: Contract,
     session: Shared<TextEmbedding>,
-    /// For counting: cuts off as the model does, and does not pad.
+    /// For counting: neither cuts off nor pads.
     tokenizer: Tokenizer,
     /// Tokens of a query and of a document that hold nothing.
     empty: [usize; 2],
@@ -115,6 +116,8 @@ impl Neural {
         };
         let mut counting = session.tokenizer.clone();
         counting.with_padding(None);
+        let uncut = counting.with_truncation(None);
+        uncut.map_err(|error| wrong(&tokenizer_path, error.to_string()))?;
         let mut neural = Self {
             contract: Contract {
                 model: model.to_owned(),
@@ -141,7 +144,7 @@ impl Neural {
         Ok(neural)
     }
 
-    /// The tokens of a text that the model would look at.
+    /// The tokens of a text, all of them.
     fn count(&self, text: &str) -> Result<usize, EmbedError> {
         let encoding = self.tokenizer.encode_fast(text, true);
         let encoding = encoding.map_err(|error| self.failed(error.to_string()))?;
@@ -186,6 +189,35 @@ impl Neural {
         Ok(vectors)
     }
 
+    /// A text in pieces that the model looks at as a whole; none if it holds nothing.
+    fn pieces(&self, purpose: For, text: &str) -> Result<Vec<Piece>, EmbedError> {
+        let (prefix, empty) = match purpose {
+            For::Query => (&self.contract.query_prefix, self.empty[0]),
+            For::Documents => (&self.contract.document_prefix, self.empty[1]),
+        };
+        let whole = format!("{prefix}{text}");
+        let length = self.count(&whole)?;
+        let most = self.contract.max_tokens.unwrap_or(usize::MAX);
+        if length <= empty {
+            return Ok(Vec::new());
+        }
+        if length <= most {
+            return Ok(vec![Piece {
+                text: whole,
+                length,
+                tokens: length - empty,
+            }]);
+        }
+        let windows = windows::windows(&self.tokenizer, text, most.saturating_sub(empty));
+        let windows = windows.map_err(|error| self.failed(error.to_string()))?;
+        let piece = |window: windows::Window| Piece {
+            text: format!("{prefix}{}", &text[window.bytes]),
+            length: (empty + window.tokens).min(most),
+            tokens: window.tokens,
+        };
+        Ok(windows.into_iter().map(piece).collect())
+    }
+
     fn zero(&self) -> Vec<f32> {
         vec![0.0; self.contract.dimensions]
     }
@@ -201,36 +233,56 @@ impl Embedder for Neural {
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
-        let text = format!("{}{text}", self.contract.query_prefix);
-        if self.count(&text)? <= self.empty[0] {
-            return Ok(self.zero());
+        let pieces = self.pieces(For::Query, text)?;
+        let texts: Vec<&str> = pieces.iter().map(|piece| &piece.text[..]).collect();
+        let mut vectors = match texts[..] {
+            [] => return Ok(self.zero()),
+            _ => self.run(For::Query, &texts)?,
+        };
+        if vectors.len() == 1 {
+            return Ok(vectors.swap_remove(0));
         }
-        let vectors = self.run(For::Query, &[&text])?;
-        Ok(vectors.into_iter().next().unwrap_or_else(|| self.zero()))
+        let tokens = pieces.iter().map(|piece| piece.tokens);
+        let weighed: Vec<(Vec<f32>, usize)> = vectors.into_iter().zip(tokens).collect();
+        Ok(windows::mean(&weighed, self.contract.dimensions))
     }
 
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
-        let prefix = &self.contract.document_prefix;
-        let texts: Vec<String> = texts.iter().map(|text| format!("{prefix}{text}")).collect();
-        let lengths: Result<Vec<usize>, EmbedError> =
-            texts.par_iter().map(|text| self.count(text)).collect();
-        let lengths = lengths?;
-        // What holds nothing keeps its zero vector.
-        let held: Vec<usize> = (0..texts.len())
-            .filter(|&text| lengths[text] > self.empty[1])
+        let pieces: Result<Vec<Vec<Piece>>, EmbedError> = texts
+            .par_iter()
+            .map(|text| self.pieces(For::Documents, text))
             .collect();
-        let held_lengths: Vec<usize> = held.iter().map(|&text| lengths[text]).collect();
-        let mut vectors = vec![self.zero(); texts.len()];
-        for batch in batches(&held_lengths, self.limits) {
-            let numbers: Vec<usize> = batch.into_iter().map(|i| held[i]).collect();
-            let batch: Vec<&str> = numbers.iter().map(|&i| &texts[i][..]).collect();
-            let embedded = self.run(For::Documents, &batch)?;
-            for (number, vector) in numbers.into_iter().zip(embedded) {
-                vectors[number] = vector;
+        let pieces = pieces?;
+        let of_text = (pieces.iter().enumerate())
+            .flat_map(|(text, pieces)| pieces.iter().map(move |piece| (text, piece)));
+        let of_text: Vec<(usize, &Piece)> = of_text.collect();
+        let lengths: Vec<usize> = of_text.iter().map(|(_, piece)| piece.length).collect();
+        let mut found: Vec<Vec<(Vec<f32>, usize)>> = vec![Vec::new(); texts.len()];
+        for batch in batches(&lengths, self.limits) {
+            let together: Vec<&str> = batch.iter().map(|&i| &of_text[i].1.text[..]).collect();
+            let embedded = self.run(For::Documents, &together)?;
+            for (i, vector) in batch.into_iter().zip(embedded) {
+                let (text, piece) = of_text[i];
+                found[text].push((vector, piece.tokens));
             }
         }
-        Ok(vectors)
+        let vectors = found.into_iter().map(|mut found| match found.len() {
+            0 => self.zero(),
+            1 => found.swap_remove(0).0,
+            _ => windows::mean(&found, self.contract.dimensions),
+        });
+        Ok(vectors.collect())
     }
+}
+
+/// What goes through the model at once of a text: all of it, if it is not too long.
+struct Piece {
+    /// With the prefix in front.
+    text: String,
+    /// Tokens that go through the model.
+    length: usize,
+    /// Tokens of the text itself.
+    tokens: usize,
 }
 
 /// Gives a model's parts to the runtime.
@@ -309,6 +361,7 @@ fn fingerprint(
         "output": graph.output,
         "pooling": graph.pooling_name,
         "max_tokens": settings.max_tokens,
+        "longer": "mean of windows",
         "query_prefix": settings.query_prefix,
         "document_prefix": settings.document_prefix,
         "special_tokens": settings.special_tokens,

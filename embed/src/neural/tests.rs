@@ -281,14 +281,23 @@ fn texts_without_a_token_have_a_zero_vector() {
 }
 
 #[test]
-fn texts_are_cut_off_at_the_greatest_length() {
-    let folder = folder(&[("sentence_bert_config.json", b"{\"max_seq_length\": 4}")]);
+fn a_text_longer_than_the_model_looks_is_the_mean_of_its_windows() {
+    // Each with [CLS], which says north.
+    let folder = folder(&[("sentence_bert_config.json", b"{\"max_seq_length\": 11}")]);
     let Some(model) = opened(&folder) else { return };
-    assert_eq!(model.contract().max_tokens, Some(4));
-    let cut = model
-        .embed_query("east east east far-north far-north")
-        .expect("embedded");
-    assert_near(&cut, [3.0, 1.0]);
+    assert_eq!(model.contract().max_tokens, Some(11));
+    // Two windows of eight tokens.
+    let text = "east ".repeat(8) + &"north ".repeat(8);
+    let (east, north) = ([8.0, 1.0], [0.0, 1.0]);
+    let length = f32::hypot(east[0], east[1]);
+    let mean = [east[0] / length + north[0], east[1] / length + north[1]];
+    assert_near(&model.embed_query(&text).expect("embedded"), mean);
+    let short = "east".to_owned();
+    let together = model.embed_documents(&[short.clone(), text, short]);
+    let together = together.expect("embedded");
+    assert_near(&together[0], [1.0, 1.0]);
+    assert_near(&together[1], mean);
+    assert_eq!(together[2], together[0]);
 }
 
 #[test]

@@ -104,8 +104,7 @@ pub fn estimate(
     };
     let seconds = sample.seconds(embedder)? * scale;
     let chunks = (sample.inputs.len() as f64 * scale).round() as u64;
-    let most = embedder.contract().max_tokens.unwrap_or(usize::MAX) as u64;
-    let tokens = sample.inputs.iter().map(|input| tokens(input).min(most));
+    let tokens = sample.inputs.iter().map(|input| tokens(input));
     let tokens = (tokens.sum::<u64>() as f64 * scale).round() as u64;
     Ok(Estimate {
         documents,
