@@ -8,8 +8,8 @@ Runs `cento eval` for each set, model, way of cutting and fusion, asks the usual
 pipelines (benches/peers) for their passages on the sets that are judged by
 spans, and writes the tables of docs/evaluation.md. Every answer is kept in WORK
 and not asked for again, so that the command can be ended and started anew; a
-new binary, model or set wants a new WORK. With --rows only BM25 and the models
-named are asked; the page's other figures stay as they are. `naive` is a static
+new binary, model or set wants a new WORK. With --rows only BM25, the bundled
+model and those named are asked; the page's other figures stay as they are. `naive` is a static
 model that has learned from no text, made by data/models/recipe/naive.py.
 
 Neural rows need ONNX Runtime: the one that requirements.txt installs is found.
@@ -54,12 +54,12 @@ class Bench:
         self.kept, self.embedders = {}, set(MODELS)
         (work / "results").mkdir(parents=True, exist_ok=True)
 
-    def run(self, name, *args):
+    def run(self, name, *args, command="eval"):
         """The JSON that a command prints, asked for once."""
         kept = self.work / "results" / f"{name}.json"
         if not kept.exists():
             print(f"… {name}", flush=True)
-            command = [str(self.cento), "--json", "eval", *map(str, args)]
+            command = [str(self.cento), "--json", command, *map(str, args)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode != 0:
                 sys.exit(f"{' '.join(command)}\n{done.stderr}")
@@ -126,26 +126,33 @@ def table(head, rows):
 
 
 def stands(page):
-    """The page's figures: (table's first cell, row's first cell, column) → cell."""
-    found, head = {}, None
+    """The page's figures: (section, table's first cell, row's first cell, column) → cell."""
+    found, head, section = {}, None, ""
     for line in page.splitlines():
+        if line.startswith("<!-- ") and not line.startswith("<!-- /"):
+            section = line.removeprefix("<!-- ").removesuffix(" -->")
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         if not cells:
             head = None
         elif head is None:
             head = cells
         else:
-            found.update({(head[0], cells[0], column): cell for column, cell in zip(head[1:], cells[1:])})
+            found.update({(section, head[0], cells[0], column): cell for column, cell in zip(head[1:], cells[1:])})
     return found
 
 
-def documents_table(bench, chunking, sets, columns):
+# These say the same of the same.
+WHOLE = ["models alone", "models fused", "documents, chunking none"]
+
+
+def documents_table(bench, sections, chunking, sets, columns):
+    """What was measured before stands in one of the sections."""
     rows = []
     corner = "set (documents, queries)"
     for name, split, more in sets:
         dataset = bench.shared / "datasets" / "beir" / name
         row, judged, found = [], 0, 0
-        kept = {column: cell for (table, first, column), cell in bench.kept.items() if table == corner and first.split(" ")[0] == name}
+        kept = {column: cell for (of, _, first, column), cell in bench.kept.items() if of in sections and first.split(" ")[0] == name}
         for label, embedder, legs, fusion in columns:
             if embedder not in bench.embedders:
                 row.append(kept.get(label, "?"))
@@ -158,6 +165,19 @@ def documents_table(bench, chunking, sets, columns):
             row.append(f"{short(measures['nDCG@10'])} / {short(measures['recall@100'])}")
         rows.append([f"{name} ({found:,}, {judged:,})", *row])
     return table([corner, *(row[0] for row in columns)], rows)
+
+
+def costs_table(bench):
+    rows, corner = [], "model"
+    columns = ["megabytes", "passages of 128 tokens a second", "a query, median (p95)"]
+    for label, embedder in [(row[0], row[1]) for row in ALONE[1:]]:
+        if embedder not in bench.embedders:
+            rows.append([label, *(bench.kept.get(("models' costs", corner, label, column), "?") for column in columns)])
+            continue
+        told = bench.run(f"costs-{embedder}", "bench", bench.named(embedder), command="models")
+        speed, median, p95 = told["passages_per_second"], told["query_median_us"], told["query_p95_us"]
+        rows.append([label, f"{told['bytes'] / 1e6:.1f}", f"{speed:,.0f}", f"{median:,.0f} ({p95:,.0f}) µs"])
+    return table([corner, *columns], rows)
 
 
 def recalls(told):
@@ -194,7 +214,7 @@ def contexts_tables(bench):
     for label, dataset, more in span_sets(bench):
         rows, judged = [], 0
         def as_it_stands(name):
-            cells = {column: cell for (table, row, column), cell in bench.kept.items() if table.split(" ")[0] == label and row == name}
+            cells = {column: cell for (of, table, row, column), cell in bench.kept.items() if (of, table.split(" ")[0], row) == ("contexts", label, name)}
             return [name, *(cells.get(f"{budget:,}", "?") for budget in BUDGETS)]
 
         for name, embedder, legs, fusion in ROWS:
@@ -228,7 +248,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--model", type=pathlib.Path, help="a folder with all-MiniLM-L6-v2 in ONNX")
     parser.add_argument("--only", choices=["none", "default", "contexts"], help="one table alone")
-    parser.add_argument("--rows", nargs="+", choices=MODELS, help="these models alone, and BM25")
+    parser.add_argument("--rows", nargs="+", choices=MODELS, help="these models, the bundled one and BM25, and no others")
     given = parser.parse_args()
     shared = os.environ.get("CENTO_SHARED") or ROOT.parent / "shared"
     shared = pathlib.Path(shared).resolve()
@@ -241,11 +261,12 @@ def main():
     if given.only in (None, "contexts"):
         page = write(page, "contexts", contexts_tables(bench))
     if given.only in (None, "none"):
-        page = write(page, "models alone", documents_table(bench, "none", BEIR, ALONE))
-        page = write(page, "models fused", documents_table(bench, "none", BEIR, FUSED))
-        page = write(page, "documents, chunking none", documents_table(bench, "none", BEIR, ROWS))
+        page = write(page, "models' costs", costs_table(bench))
+        for section, columns in [("models alone", ALONE), ("models fused", FUSED), ("documents, chunking none", ROWS)]:
+            page = write(page, section, documents_table(bench, WHOLE, "none", BEIR, columns))
     if given.only in (None, "default"):
-        page = write(page, "documents, default chunking", documents_table(bench, "default", BEIR[:1], ROWS))
+        section = "documents, default chunking"
+        page = write(page, section, documents_table(bench, [section], "default", BEIR[:1], ROWS))
     PAGE.write_text(page)
 
 

@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Command::Compact(options) => commands::compact::run(&place, &options, json),
         Command::Purge(options) => commands::purge::run(&place, &options, json),
         Command::Models(command) => commands::models::run(&place, &command, json),
-        Command::Eval(options) => commands::eval::run(&options, json),
+        Command::Eval(options) => commands::eval::run(&place, &options, json),
     };
     match outcome {
         Ok(code) => code,

@@ -187,7 +187,8 @@ impl From<&EmbedError> for Problem {
             E::Artefact { .. } => new("artefact_unusable", 500)
                 .with_help("`cento reindex --force` makes a generation whose model learns anew"),
             E::UnknownModel { .. } | E::NotOfHub { .. } => new("unknown_model", 404),
-            E::FormerModel { .. } => new("model_mismatch", 409).with_help(MISMATCH_HELP),
+            E::FormerModel { .. } => new("model_mismatch", 409)
+                .with_help("`cento reindex` moves a collection to this version's model; otherwise name that one"),
             E::NoNeuralModels { .. } => new("no_neural_models", 501)
                 .with_help("use the bundled model, or a cento built with its default features"),
             E::ModelFilesMissing { .. } => new("model_files_missing", 422).with_help(

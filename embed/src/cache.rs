@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
 use redb::{Database, Error, ReadableDatabase, ReadableTable, TableDefinition, TableError};
@@ -83,9 +83,10 @@ impl EmbeddingCache {
     /// How much it holds unless something else is said.
     pub const DEFAULT_BYTES: u64 = 1 << 30;
 
-    /// The cache of a data directory; none if it may hold nothing.
-    pub fn of_directory(dir: &Path, most_bytes: u64) -> Option<Arc<Self>> {
-        (most_bytes > 0).then(|| Arc::new(Self::new(dir.join(FILE), most_bytes)))
+    /// The cache of a data directory. One that may hold nothing can be cleared of what
+    /// it held before.
+    pub fn of_directory(dir: &Path, most_bytes: u64) -> Self {
+        Self::new(dir.join(FILE), most_bytes)
     }
 
     /// A cache in this file, which is made when it is first needed, of about so many
@@ -97,6 +98,11 @@ impl EmbeddingCache {
             most_bytes,
             state: Mutex::new(State::Unopened),
         }
+    }
+
+    /// Whether it may hold nothing.
+    pub(crate) fn is_off(&self) -> bool {
+        self.most_bytes == 0
     }
 
     /// Forgets everything, and removes the file.

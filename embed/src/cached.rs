@@ -20,10 +20,7 @@ const QUERIES_BYTES: usize = 16 << 20;
 const LONGEST_QUERY: usize = 1024;
 
 /// The embedder with a memory, if embedding costs enough to be worth it.
-pub fn cached(
-    embedder: Box<dyn Embedder>,
-    cache: Option<Arc<EmbeddingCache>>,
-) -> Box<dyn Embedder> {
+pub fn cached(embedder: Box<dyn Embedder>, cache: Arc<EmbeddingCache>) -> Box<dyn Embedder> {
     if !embedder.is_costly() {
         return embedder;
     }
@@ -38,7 +35,7 @@ pub fn cached(
 
 struct Cached {
     embedder: Box<dyn Embedder>,
-    documents: Option<Arc<EmbeddingCache>>,
+    documents: Arc<EmbeddingCache>,
     queries: Mutex<LruCache<String, Vec<f32>>>,
 }
 
@@ -73,9 +70,10 @@ impl Embedder for Cached {
     }
 
     fn embed_or_recall(&self, texts: &[String]) -> Result<Recalled, EmbedError> {
-        let Some(cache) = &self.documents else {
+        let cache = &self.documents;
+        if cache.is_off() {
             return self.embedder.embed_or_recall(texts);
-        };
+        }
         let contract = self.contract();
         let keys: Vec<Key> = (texts.iter())
             .map(|text| key(&contract.fingerprint, text))
@@ -170,7 +168,7 @@ mod tests {
         queries: Arc<AtomicUsize>,
     }
 
-    fn tried(cache: Option<Arc<EmbeddingCache>>, is_costly: bool) -> Tried {
+    fn tried(cache: EmbeddingCache, is_costly: bool) -> Tried {
         let (documents, queries) = (Arc::default(), Arc::default());
         let costly = Costly {
             model: Bundled::new().expect("the bundled model is whole"),
@@ -179,7 +177,7 @@ mod tests {
             is_costly,
         };
         Tried {
-            embedder: cached(Box::new(costly), cache),
+            embedder: cached(Box::new(costly), Arc::new(cache)),
             documents,
             queries,
         }
@@ -201,8 +199,8 @@ mod tests {
             texts(&["one pump", "", "three hoses"]),
         ] {
             // As if the process had been begun anew.
-            let cache = Arc::new(EmbeddingCache::new(&path, 1 << 20));
-            let tried = tried(Some(cache), true);
+            let cache = EmbeddingCache::new(&path, 1 << 20);
+            let tried = tried(cache, true);
             let recalled = tried.embedder.embed_or_recall(&batch).expect("embedded");
             let expected = bundled.embed_documents(&batch).expect("embedded");
             assert_eq!(recalled.vectors, expected);
@@ -220,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_query_that_was_just_asked_is_not_embedded_again() {
-        let tried = tried(None, true);
+        let tried = tried(EmbeddingCache::new("nowhere", 0), true);
         let long = "long ".repeat(LONGEST_QUERY);
         for query in ["a pump", "a valve", "a pump", &long, &long] {
             let vector = tried.embedder.embed_query(query).expect("embedded");
@@ -234,8 +232,8 @@ mod tests {
     fn what_costs_nothing_is_not_kept() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("embeddings.redb");
-        let cache = Arc::new(EmbeddingCache::new(&path, 1 << 20));
-        let tried = tried(Some(cache), false);
+        let cache = EmbeddingCache::new(&path, 1 << 20);
+        let tried = tried(cache, false);
         for _ in 0..2 {
             let batch = texts(&["one pump"]);
             tried.embedder.embed_or_recall(&batch).expect("embedded");

@@ -54,7 +54,10 @@ pub fn pull(model: &str) -> Result<PathBuf, EmbedError> {
 mod neural {
     use super::{EmbedError, LocalModel, Path, PathBuf, file_size};
     use crate::neural::hub::{Hub, fetch, present};
-    use crate::neural::{HubName, model_files};
+    use crate::neural::{HubName, model_files, onnx_outline};
+
+    /// In bytes.
+    const MOST_WITH_WEIGHTS_OUTSIDE: u64 = 64 << 20;
 
     pub(super) fn of_hub() -> Vec<LocalModel> {
         let Ok(hub) = Hub::of_this_process() else {
@@ -78,12 +81,22 @@ mod neural {
 
     fn size_at(path: &Path) -> Option<u64> {
         let files = model_files::find(path).ok()?;
-        // Weights that do not fit into a graph stand beside it under its name.
-        let mut beside = files.graph.clone().into_os_string();
-        beside.push("_data");
-        let tokenizer = files.root.join(model_files::TOKENIZER);
-        let sizes = [tokenizer, files.graph, PathBuf::from(beside)];
-        Some(sizes.iter().filter_map(|path| file_size(path)).sum())
+        let graph = file_size(&files.graph)?;
+        // Weights that do not fit into a graph stand beside it, and it is small.
+        let names = match graph < MOST_WITH_WEIGHTS_OUTSIDE {
+            true => std::fs::read(&files.graph).ok()?,
+            false => Vec::new(),
+        };
+        let outside = onnx_outline::outline(&names).map_or_else(
+            |_| Vec::new(),
+            |outline| outline.external.into_iter().collect(),
+        );
+        let folder = files.graph.parent()?;
+        let outside = outside
+            .iter()
+            .filter_map(|name| file_size(&folder.join(name)));
+        let tokenizer = file_size(&files.root.join(model_files::TOKENIZER))?;
+        Some(graph + tokenizer + outside.sum::<u64>())
     }
 
     pub(super) fn of_name(model: &str) -> Result<PathBuf, EmbedError> {

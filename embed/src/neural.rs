@@ -13,7 +13,7 @@ mod graph;
 pub(crate) mod hub;
 mod known;
 pub(crate) mod model_files;
-mod onnx_outline;
+pub(crate) mod onnx_outline;
 mod runtime;
 mod session;
 mod settings;
@@ -195,18 +195,21 @@ impl Neural {
             For::Query => (&self.contract.query_prefix, self.empty[0]),
             For::Documents => (&self.contract.document_prefix, self.empty[1]),
         };
-        let whole = format!("{prefix}{text}");
-        let length = self.count(&whole)?;
         let most = self.contract.max_tokens.unwrap_or(usize::MAX);
-        if length <= empty {
-            return Ok(Vec::new());
-        }
-        if length <= most {
-            return Ok(vec![Piece {
-                text: whole,
-                length,
-                tokens: length - empty,
-            }]);
+        // Of a very long one it is not asked how many tokens it has in all.
+        if text.len() <= windows::PART {
+            let whole = format!("{prefix}{text}");
+            let length = self.count(&whole)?;
+            if length <= empty {
+                return Ok(Vec::new());
+            }
+            if length <= most {
+                return Ok(vec![Piece {
+                    text: whole,
+                    length,
+                    tokens: length - empty,
+                }]);
+            }
         }
         let windows = windows::windows(&self.tokenizer, text, most.saturating_sub(empty));
         let windows = windows.map_err(|error| self.failed(error.to_string()))?;
@@ -216,6 +219,29 @@ impl Neural {
             tokens: window.tokens,
         };
         Ok(windows.into_iter().map(piece).collect())
+    }
+
+    /// The vectors of texts in pieces.
+    fn embed(&self, purpose: For, texts: &[Vec<Piece>]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        let of_text = (texts.iter().enumerate())
+            .flat_map(|(text, pieces)| pieces.iter().map(move |piece| (text, piece)));
+        let of_text: Vec<(usize, &Piece)> = of_text.collect();
+        let lengths: Vec<usize> = of_text.iter().map(|(_, piece)| piece.length).collect();
+        let mut found: Vec<Vec<(Vec<f32>, usize)>> = vec![Vec::new(); texts.len()];
+        for batch in batches(&lengths, self.limits) {
+            let together: Vec<&str> = batch.iter().map(|&i| &of_text[i].1.text[..]).collect();
+            let embedded = self.run(purpose, &together)?;
+            for (i, vector) in batch.into_iter().zip(embedded) {
+                let (text, piece) = of_text[i];
+                found[text].push((vector, piece.tokens));
+            }
+        }
+        let vectors = found.into_iter().map(|mut found| match found.len() {
+            0 => self.zero(),
+            1 => found.swap_remove(0).0,
+            _ => windows::mean(&found, self.contract.dimensions),
+        });
+        Ok(vectors.collect())
     }
 
     fn zero(&self) -> Vec<f32> {
@@ -233,18 +259,9 @@ impl Embedder for Neural {
     }
 
     fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
-        let pieces = self.pieces(For::Query, text)?;
-        let texts: Vec<&str> = pieces.iter().map(|piece| &piece.text[..]).collect();
-        let mut vectors = match texts[..] {
-            [] => return Ok(self.zero()),
-            _ => self.run(For::Query, &texts)?,
-        };
-        if vectors.len() == 1 {
-            return Ok(vectors.swap_remove(0));
-        }
-        let tokens = pieces.iter().map(|piece| piece.tokens);
-        let weighed: Vec<(Vec<f32>, usize)> = vectors.into_iter().zip(tokens).collect();
-        Ok(windows::mean(&weighed, self.contract.dimensions))
+        let pieces = vec![self.pieces(For::Query, text)?];
+        let vector = self.embed(For::Query, &pieces)?.pop();
+        Ok(vector.unwrap_or_else(|| self.zero()))
     }
 
     fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
@@ -252,26 +269,7 @@ impl Embedder for Neural {
             .par_iter()
             .map(|text| self.pieces(For::Documents, text))
             .collect();
-        let pieces = pieces?;
-        let of_text = (pieces.iter().enumerate())
-            .flat_map(|(text, pieces)| pieces.iter().map(move |piece| (text, piece)));
-        let of_text: Vec<(usize, &Piece)> = of_text.collect();
-        let lengths: Vec<usize> = of_text.iter().map(|(_, piece)| piece.length).collect();
-        let mut found: Vec<Vec<(Vec<f32>, usize)>> = vec![Vec::new(); texts.len()];
-        for batch in batches(&lengths, self.limits) {
-            let together: Vec<&str> = batch.iter().map(|&i| &of_text[i].1.text[..]).collect();
-            let embedded = self.run(For::Documents, &together)?;
-            for (i, vector) in batch.into_iter().zip(embedded) {
-                let (text, piece) = of_text[i];
-                found[text].push((vector, piece.tokens));
-            }
-        }
-        let vectors = found.into_iter().map(|mut found| match found.len() {
-            0 => self.zero(),
-            1 => found.swap_remove(0).0,
-            _ => windows::mean(&found, self.contract.dimensions),
-        });
-        Ok(vectors.collect())
+        self.embed(For::Documents, &pieces?)
     }
 }
 
@@ -298,8 +296,10 @@ fn start(
         .with_environment(runtime::environment()?)
         .with_max_length(settings.max_tokens)
         .with_intra_threads(threads)
-        // Threads that spin take the processor from the other rooms.
-        .with_session_config("session.intra_op.allow_spinning", "0");
+        // Threads that spin take the processor from the other rooms, so they do only
+        // while the model runs: waking them costs more than an operator of a short text.
+        .with_session_config("session.intra_op.allow_spinning", "1")
+        .with_session_config("session.force_spinning_stop", "1");
     Ok(
         TextEmbedding::try_new_from_user_defined(parts, options).map(|mut session| {
             let padding = session.tokenizer.get_padding_mut();

@@ -11,6 +11,7 @@ pub(crate) mod digest;
 mod directory;
 mod filter;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -389,22 +390,25 @@ impl TextView {
     /// The `depth` best documents of a query, ties by chunk number.
     ///
     /// By score alone tantivy skips blocks that cannot win, but breaks ties by
-    /// its own document ids, which change with every merge. So one more is
+    /// its own document ids, which change with every merge. So some more are
     /// asked for: where the score falls behind the last place, the set is
-    /// settled and only its order has to be made; where it ties, the slower
-    /// way decides.
+    /// settled and only its order has to be made; where it ties to the end, the
+    /// slower way decides.
     fn top(
         &self,
         query: &dyn Query,
         depth: usize,
     ) -> Result<Vec<(ChunkNo, Bm25Score)>, IndexError> {
-        let by_score = TopDocs::with_limit(depth + 1).order_by_score();
-        let mut found = self.searcher.search(query, &by_score).map_err(failed)?;
-        let ties = found.len() > depth && found[depth - 1].0 == found[depth].0;
-        if ties {
+        /// Equal texts are seldom more.
+        const MORE: usize = 16;
+        let by_score = TopDocs::with_limit(depth + MORE).order_by_score();
+        let found = self.searcher.search(query, &by_score).map_err(failed)?;
+        if let [.., last] = found[..]
+            && found.len() == depth + MORE
+            && settled(found[depth - 1].0) == settled(last.0)
+        {
             return self.top_of_ties(query, depth);
         }
-        found.truncate(depth);
         let mut hits = Vec::with_capacity(found.len());
         let columns: Vec<_> = self
             .searcher
@@ -417,7 +421,9 @@ impl TextView {
             let number = columns[address.segment_ord as usize].first(address.doc_id);
             hits.extend(number.map(|number| (ChunkNo(number), settled(score))));
         }
-        Ok(in_order(hits))
+        hits.sort_by(best_first);
+        hits.truncate(depth);
+        Ok(hits)
     }
 
     fn top_of_ties(
@@ -431,21 +437,23 @@ impl TextView {
         let found = self.searcher.search(query, &collector).map_err(failed)?;
         let hits = found.into_iter();
         let hits = hits.filter_map(|((score, number), _)| Some((ChunkNo(number?), settled(score))));
-        Ok(in_order(hits.collect()))
+        let mut hits: Vec<_> = hits.collect();
+        hits.sort_by(best_first);
+        Ok(hits)
     }
 }
 
-fn in_order(mut hits: Vec<(ChunkNo, Bm25Score)>) -> Vec<(ChunkNo, Bm25Score)> {
-    hits.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
-    hits
+fn best_first(a: &(ChunkNo, Bm25Score), b: &(ChunkNo, Bm25Score)) -> Ordering {
+    b.1.cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-/// A score to a 1,024th. Sums that are made in another order, as in another index of
-/// the same texts, differ in their last bits, which must not decide between equal
-/// texts.
+/// A score to 14 binary digits. Sums that are made in another order, as in another
+/// index of the same texts, differ in their last ones, which must not decide between
+/// equal texts.
 fn settled(score: f32) -> Bm25Score {
-    const STEPS: f32 = 1024.0;
-    Bm25Score((score * STEPS).round() / STEPS)
+    const NOISE: u32 = 10;
+    let half = 1 << (NOISE - 1);
+    Bm25Score(f32::from_bits((score.to_bits() + half) >> NOISE << NOISE))
 }
 
 /// Removes files that no commit names: what a crash left of one that was not
@@ -557,5 +565,23 @@ fn failed(reason: impl ToString) -> IndexError {
     IndexError::Projection {
         projection: "text",
         reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_made_in_another_order_is_the_same_score() {
+        let parts = [5.864_f32, 7.099, 0.845, 0.255, 7.522, 3.895];
+        let forwards: f32 = parts.iter().sum();
+        let backwards: f32 = parts.iter().rev().sum();
+        assert_ne!(forwards, backwards);
+        assert_eq!(settled(forwards), settled(backwards));
+        assert!(settled(forwards) > settled(forwards - 0.01));
+        let small = forwards / 1e6;
+        assert!(settled(small) > settled(small * 0.999));
+        assert_eq!(settled(0.0), Bm25Score(0.0));
     }
 }

@@ -67,6 +67,20 @@ pub fn fit_anew(
     }
 }
 
+/// The same at the end of an ingestion, with what it shows. The ingestion is done by
+/// then: if fitting fails, that is told to the log, and it is due again next time.
+pub(crate) fn fit_at_the_end(engine: &Engine, embedder: &dyn Embedder) {
+    let fitted = fit_if_due(engine, embedder).and_then(|fitted| {
+        if fitted.is_some() {
+            engine.refresh()?;
+        }
+        Ok(())
+    });
+    if let Err(error) = fitted {
+        tracing::warn!(%error, "the model could not be fitted to what was ingested");
+    }
+}
+
 fn fit(
     view: &View,
     engine: &Engine,

@@ -14,7 +14,7 @@ use cento_embed::Embedder;
 use cento_index::{CollectionSettings, Engine, Precision, PutOutcome};
 
 use crate::batch::{Batch, make};
-use crate::fit::fit_if_due;
+use crate::fit::fit_at_the_end;
 use crate::problem::{Problem, ProblemCode};
 use crate::read::{Raw, Reader};
 use crate::seen::Seen;
@@ -140,8 +140,8 @@ pub fn ingest(
         Some(seen) => report.gone = gone(engine, &roots, &seen)?,
         None => report.interrupted = true,
     }
-    if options.refresh && !report.interrupted && fit_if_due(engine, embedder)?.is_some() {
-        engine.refresh()?;
+    if options.refresh && !report.interrupted {
+        fit_at_the_end(engine, embedder);
     }
     report.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)

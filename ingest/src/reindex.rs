@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use estimate::{Estimate, estimate};
 
-use crate::fit::fit_if_due;
+use crate::fit::fit_at_the_end;
 use crate::pipeline::{check_collection, collection_settings};
 use crate::prepare::{Prepared, cut_again, guarded};
 use crate::{Chunking, Failure, IngestError};
@@ -176,8 +176,8 @@ fn follow(
     };
     let done = tailer.run(engine)?;
     tailer.report.interrupted = !done;
-    if done && fit_if_due(engine, embedder)?.is_some() {
-        engine.refresh()?;
+    if done {
+        fit_at_the_end(engine, embedder);
     }
     tailer.report.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(tailer.report)

@@ -52,7 +52,7 @@ impl Process {
         let cache = EmbeddingCache::of_directory(dir, EmbeddingCache::DEFAULT_BYTES);
         Self {
             store: Store::open(dir).expect("a store"),
-            embedder: cached(Box::new(costly), cache),
+            embedder: cached(Box::new(costly), Arc::new(cache)),
             embedded,
         }
     }

@@ -88,7 +88,8 @@ pub(crate) struct EngineArgs {
         hide_short_help = true,
         env = "CENTO_EMBEDDING_CACHE_MB",
         default_value_t = EmbeddingCache::DEFAULT_BYTES >> 20,
-        value_name = "MB"
+        value_name = "MB",
+        value_parser = clap::value_parser!(u64).range(..=1 << 30)
     )]
     pub(crate) embedding_cache_mb: u64,
 

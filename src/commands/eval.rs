@@ -5,6 +5,7 @@ mod tables;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use cento_api::Problem;
 use cento_core::TokenBudget;
@@ -22,17 +23,18 @@ use crate::args::{
 };
 use crate::output;
 use crate::progress::Progress;
+use crate::target::Place;
 
-pub(crate) fn run(command: &EvalCommand, json: bool) -> CommandOutcome {
+pub(crate) fn run(place: &Place, command: &EvalCommand, json: bool) -> CommandOutcome {
     match command {
-        EvalCommand::Run(args) => run_set(args, json),
+        EvalCommand::Run(args) => run_set(place, args, json),
         EvalCommand::Measure(args) => measure_run(args, json),
         EvalCommand::Contexts(args) => measure_candidates(args, json),
         EvalCommand::Export(args) => export(args, json),
     }
 }
 
-fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
+fn run_set(place: &Place, args: &EvalRunArgs, json: bool) -> CommandOutcome {
     let plan = Plan {
         chunking: args.chunking,
         legs: args.legs,
@@ -49,9 +51,11 @@ fn run_set(args: &EvalRunArgs, json: bool) -> CommandOutcome {
     let embedder = cento_embed::open(&args.embedder)?;
     // What is kept is kept with what it was made for: another chunking there embeds
     // only what it cuts otherwise.
-    let cache = (args.index.as_deref())
-        .and_then(|dir| EmbeddingCache::of_directory(dir, EmbeddingCache::DEFAULT_BYTES));
-    let embedder = cached(embedder, cache);
+    let cache = match &args.index {
+        Some(dir) => EmbeddingCache::of_directory(dir, place.embedding_cache_bytes),
+        None => EmbeddingCache::of_directory(Path::new(""), 0),
+    };
+    let embedder = cached(embedder, Arc::new(cache));
     let temporary;
     let dir = match &args.index {
         Some(dir) => dir.as_path(),

@@ -111,7 +111,7 @@ fn verify(place: &Place, named: &[String], json: bool) -> Outcome {
     }
     let (mut rows, mut is_well) = (Vec::new(), true);
     for model in models {
-        let verified = verify_one(model, used.get(model));
+        let verified = verify_one(model, &used);
         let wrong = match &verified {
             Ok(fingerprint) => {
                 if !json {
@@ -146,10 +146,14 @@ fn verify(place: &Place, named: &[String], json: bool) -> Outcome {
 }
 
 /// The fingerprint of a model that is sound.
-fn verify_one(model: &str, used: Option<&Used>) -> Result<String, Problem> {
+fn verify_one(model: &str, used: &BTreeMap<String, Used>) -> Result<String, Problem> {
     let embedder = cento_embed::open(model)?;
     sound(&*embedder)?;
     let found = &embedder.contract().fingerprint;
+    // A folder may be named in another way than collections have it.
+    let used = used
+        .get(model)
+        .or_else(|| used.get(&embedder.contract().model));
     for (collection, expected) in used.iter().flat_map(|used| &used.by) {
         if found != expected {
             let detail = format!(

@@ -51,6 +51,9 @@ fn a_model_is_verified_against_the_collections_that_it_embedded() {
     let verified: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     let problem = &verified["models"][0]["problem"];
     assert_eq!(problem["code"], "model_mismatch", "{problem}");
+    // Named in another way it is the same one.
+    let ran = cento_json(&data, &["models", "verify", &format!("{model}/../model")]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     // What no collection uses is looked at by itself.
     let ran = cento(&data, &["models", "verify", BUNDLED, "no-such-model"]);
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);

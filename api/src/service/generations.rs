@@ -122,10 +122,6 @@ impl Service {
         let engine = self.engine(name)?;
         let (model, chunking) = wanted(&engine, asked)?;
         let embedder = (self.embedders).for_changed(asked.embedder.as_deref(), &model)?;
-        if asked.force {
-            // What a remote model says under its name may be another model's now.
-            self.embedders.forget_texts()?;
-        }
         Ok(Change {
             name: name.clone(),
             embedder,
@@ -184,6 +180,10 @@ impl Service {
         self.note_written(name);
         let result = match to {
             To::Settings { chunking, force } => {
+                // What a remote model says under its name may be another model's now.
+                if *force && embedder.is_costly() {
+                    self.embedders.forget_texts()?;
+                }
                 reindex(engine, &**embedder, *chunking, *force, stop, progress)
             }
             To::Former(number) => rollback(engine, &**embedder, *number, stop, progress),

@@ -48,7 +48,7 @@ pub(crate) const MISMATCH_HELP: &str =
 pub(super) struct Embedders {
     pub(super) models: Models,
     /// Texts that costly ones have embedded before.
-    cache: Option<Arc<EmbeddingCache>>,
+    cache: Arc<EmbeddingCache>,
     opened: Mutex<HashMap<String, Slot>>,
     /// The last one fitted to each collection, with what it was fitted by.
     fitted: Mutex<HashMap<CollectionName, Fitted>>,
@@ -65,10 +65,10 @@ const MOST_FITTED: usize = 32;
 type Fitted = (FitInfo, Arc<dyn Embedder>);
 
 impl Embedders {
-    pub(super) fn new(models: Models, cache: Option<Arc<EmbeddingCache>>) -> Self {
+    pub(super) fn new(models: Models, cache: EmbeddingCache) -> Self {
         Self {
             models,
-            cache,
+            cache: Arc::new(cache),
             opened: Mutex::default(),
             fitted: Mutex::default(),
         }
@@ -145,15 +145,15 @@ impl Embedders {
         Ok(embedder)
     }
 
-    /// Forgets which texts were embedded before.
+    /// Forgets which texts were embedded before, documents' and queries'.
     ///
     /// # Errors
     /// `io_error` if their vectors cannot be removed.
     pub(super) fn forget_texts(&self) -> Result<(), Problem> {
-        let Some(cache) = &self.cache else {
-            return Ok(());
-        };
-        cache.clear().map_err(|error| {
+        // Queries are remembered by the models that are open.
+        locked(&self.opened).clear();
+        locked(&self.fitted).clear();
+        self.cache.clear().map_err(|error| {
             let detail = format!("the cache of embeddings cannot be removed: {error}");
             Problem::new("io_error", 500, detail)
         })
@@ -170,7 +170,7 @@ impl Embedders {
         if let Some(embedder) = &*slot {
             return Ok(Arc::clone(embedder));
         }
-        let embedder = cached(cento_embed::open(model)?, self.cache.clone());
+        let embedder = cached(cento_embed::open(model)?, Arc::clone(&self.cache));
         let embedder: Arc<dyn Embedder> = Arc::from(embedder);
         *slot = Some(Arc::clone(&embedder));
         Ok(embedder)

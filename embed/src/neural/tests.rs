@@ -335,6 +335,9 @@ fn a_graph_of_one_shape_is_given_that_shape() {
     assert_near(&vectors[0], [1.0, 1.0]);
     assert_near(&vectors[1], [2.0, 1.0]);
     assert_near(&vectors[2], [5.0, 1.0]);
+    // A query goes through it one window at a time, too.
+    let query = model.embed_query(&texts[2]).expect("embedded");
+    assert_eq!(query, vectors[2]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::ops::Range;
 use tokenizers::Tokenizer;
 
 /// So many bytes are made tokens at once, which bounds memory for texts of any length.
-const PART: usize = 1 << 16;
+pub(super) const PART: usize = 1 << 16;
 
 /// Tokens left free in a window: a word that begins one may be cut otherwise there
 /// than in the middle of a text.

@@ -76,7 +76,16 @@ fn numbers(name: &str, tensor: &TensorView<'_>) -> Result<Vec<f32>, String> {
             let twos = data.as_chunks::<2>().0.iter();
             twos.map(|two| of_half(u16::from_le_bytes(*two))).collect()
         }
-        other => return Err(format!("`{name}` is of {other:?}, not of floats")),
+        Dtype::BF16 => {
+            let twos = data.as_chunks::<2>().0.iter();
+            let wide = twos.map(|two| u32::from(u16::from_le_bytes(*two)) << 16);
+            wide.map(f32::from_bits).collect()
+        }
+        other => {
+            return Err(format!(
+                "`{name}` is of {other:?}, not of I8, F16, BF16, F32 or F64"
+            ));
+        }
     };
     match numbers.iter().all(|number| number.is_finite()) {
         true => Ok(numbers),
@@ -132,14 +141,18 @@ mod tests {
 
     #[test]
     fn rows_of_floats_become_codes_that_say_nearly_the_same() {
-        let numbers = [0.5, -1.0, 0.003, 0.0, 0.0, 0.0, 1e-6, 2e-6, -3e-6];
+        let numbers = [0.5_f32, -1.0, 0.003, 0.0, 0.0, 0.0, 1e-6, 2e-6, -3e-6];
         let halves = [0x3800_u16, 0xbc00, 0x1a25, 0, 0, 0, 0x0011, 0x0022, 0x8032];
         let doubles = numbers.iter().flat_map(|&x| f64::from(x).to_le_bytes());
         let halves = halves.iter().flat_map(|x| x.to_le_bytes());
+        let short = numbers
+            .iter()
+            .flat_map(|x| ((x.to_bits() >> 16) as u16).to_le_bytes());
         for (dtype, data) in [
             (Dtype::F64, doubles.collect()),
             (Dtype::F32, singles(&numbers)),
             (Dtype::F16, halves.collect()),
+            (Dtype::BF16, short.collect()),
         ] {
             let read = table(&[("embeddings", dtype, vec![3, 3], data)]).expect("a table");
             assert_eq!((read.tokens, read.dimensions), (3, 3));

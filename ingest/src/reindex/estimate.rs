@@ -135,6 +135,7 @@ impl Sample {
         let Some(first) = self.inputs.first() else {
             return Ok(0.0);
         };
+        // As if no text were known from before: how many are is not known either.
         // What is only done the first time is not what is measured.
         embedder.embed_documents(std::slice::from_ref(first))?;
         let begun = Instant::now();

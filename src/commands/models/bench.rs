@@ -18,6 +18,9 @@ const TOKENS: usize = 128;
 /// So many passages are embedded at once at first; a fast model gets more.
 const AT_ONCE: usize = 16;
 
+/// And never more than these, however fast it is.
+const MOST_AT_ONCE: usize = 100_000;
+
 /// A batch lasts about so long.
 const BATCH: Duration = Duration::from_millis(500);
 
@@ -141,8 +144,9 @@ fn embed(
         let started = Instant::now();
         embedder.embed_documents(&batch)?;
         let speed = size as f64 / started.elapsed().as_secs_f64().max(1e-9);
-        if is_first || started.elapsed() < BATCH / 4 {
-            size = ((speed * BATCH.as_secs_f64()) as usize).clamp(AT_ONCE, 100_000);
+        let is_short = started.elapsed() < BATCH / 4 && size < MOST_AT_ONCE;
+        if is_first || is_short {
+            size = ((speed * BATCH.as_secs_f64()) as usize).clamp(AT_ONCE, MOST_AT_ONCE);
             begun = if is_first { Instant::now() } else { begun };
             is_first = false;
             continue;
