@@ -22,6 +22,7 @@ mod neural;
 mod open;
 #[cfg(feature = "remote")]
 mod remote;
+mod reranker;
 mod static_embedder;
 mod static_model;
 mod wordpiece;
@@ -33,3 +34,4 @@ pub use embedder::{Contract, Embedder, Recalled};
 pub use error::EmbedError;
 pub use local::{LocalModel, local_bytes, local_models, pull};
 pub use open::open;
+pub use reranker::{Reranker, open_reranker};

@@ -14,6 +14,7 @@ pub(crate) mod hub;
 mod known;
 pub(crate) mod model_files;
 pub(crate) mod onnx_outline;
+mod rerank;
 mod runtime;
 mod session;
 mod settings;
@@ -34,6 +35,7 @@ use batches::{Limits, batches};
 use graph::Graph;
 pub(crate) use hub::Name as HubName;
 use model_files::{ModelFiles, TOKENIZER};
+pub(crate) use rerank::open_reranker;
 use session::{For, Shared};
 use settings::{Pad, Settings};
 
@@ -55,6 +57,13 @@ const BATCH_TOKENS_PER_THREAD: usize = 128;
 
 /// The most texts of a batch; only very short ones come near it.
 const BATCH_TEXTS: usize = 64;
+
+/// Threads that spin take the processor from the other rooms, so they do only while a
+/// model runs: waking them costs more than an operator of a short text.
+const SPINNING: [(&str, &str); 2] = [
+    ("session.intra_op.allow_spinning", "1"),
+    ("session.force_spinning_stop", "1"),
+];
 
 /// Opens the model in a folder, or of a graph that is named itself.
 pub(crate) fn open_path(path: &Path) -> Result<Neural, EmbedError> {
@@ -292,14 +301,13 @@ fn start(
 ) -> Result<Result<TextEmbedding, fastembed::Error>, EmbedError> {
     parts.pooling = Some(graph.pooling.clone());
     parts.output_key = Some(OutputKey::ByOrder(graph.output));
-    let options = InitOptionsUserDefined::new()
+    let mut options = InitOptionsUserDefined::new()
         .with_environment(runtime::environment()?)
         .with_max_length(settings.max_tokens)
-        .with_intra_threads(threads)
-        // Threads that spin take the processor from the other rooms, so they do only
-        // while the model runs: waking them costs more than an operator of a short text.
-        .with_session_config("session.intra_op.allow_spinning", "1")
-        .with_session_config("session.force_spinning_stop", "1");
+        .with_intra_threads(threads);
+    for (name, value) in SPINNING {
+        options = options.with_session_config(name, value);
+    }
     Ok(
         TextEmbedding::try_new_from_user_defined(parts, options).map(|mut session| {
             let padding = session.tokenizer.get_padding_mut();

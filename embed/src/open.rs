@@ -44,7 +44,7 @@ pub fn open(model: &str) -> Result<Box<dyn Embedder>, EmbedError> {
 }
 
 /// Whether a name can only be meant as a remote model's.
-fn is_remote(model: &str) -> bool {
+pub(crate) fn is_remote(model: &str) -> bool {
     ["http://", "https://"].into_iter().any(|scheme| {
         let begins = model.get(..scheme.len());
         begins.is_some_and(|begins| begins.eq_ignore_ascii_case(scheme))

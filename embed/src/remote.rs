@@ -13,6 +13,7 @@ mod answer;
 mod client;
 mod key;
 mod options;
+mod rerank;
 mod turns;
 
 use std::ops::Range;
@@ -23,6 +24,7 @@ use std::thread;
 use serde_json::json;
 
 pub(crate) use self::options::Options;
+pub(crate) use self::rerank::RemoteReranker;
 
 use self::address::Address;
 use self::client::{Client, Failure, For};

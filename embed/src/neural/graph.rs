@@ -45,9 +45,21 @@ const SCORERS: [&str; 5] = [
     "ForCausalLM",
 ];
 
-impl Graph {
-    /// How the graph of an outline is used; the error says why it cannot be.
-    pub(crate) fn of(outline: &Outline, settings: &Settings) -> Result<Self, String> {
+/// The output of a model that ends in scores.
+pub(crate) const LOGITS: &str = "logits";
+
+/// What a graph of a text model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// Whether a batch must hold one text.
+    pub(crate) one_at_a_time: bool,
+    /// The one length that it takes, if it takes no other.
+    pub(crate) fixed_length: Option<usize>,
+}
+
+impl Inputs {
+    /// What the graph of an outline takes; the error says why it cannot be given.
+    pub(crate) fn of(outline: &Outline) -> Result<Self, String> {
         let has = |name: &str| outline.inputs.iter().find(|input| input.name == name);
         if let Some(other) = outline
             .inputs
@@ -69,7 +81,17 @@ impl Graph {
         if let Some(texts) = size(0).filter(|&texts| texts > 1) {
             return Err(format!("it takes exactly {texts} texts at a time"));
         }
+        Ok(Self {
+            one_at_a_time: outline.depends_on_batch || size(0) == Some(1),
+            fixed_length: size(1).and_then(|length| usize::try_from(length).ok()),
+        })
+    }
+}
 
+impl Graph {
+    /// How the graph of an outline is used; the error says why it cannot be.
+    pub(crate) fn of(outline: &Outline, settings: &Settings) -> Result<Self, String> {
+        let inputs = Inputs::of(outline)?;
         let (output, pooled) = choose(&outline.outputs, settings)?;
         let element = outline.outputs[output].element;
         if element.is_some_and(|element| element != FLOAT) {
@@ -100,8 +122,8 @@ impl Graph {
             output,
             pooling,
             pooling_name,
-            one_at_a_time: outline.depends_on_batch || size(0) == Some(1),
-            fixed_length: size(1).and_then(|length| usize::try_from(length).ok()),
+            one_at_a_time: inputs.one_at_a_time,
+            fixed_length: inputs.fixed_length,
         })
     }
 }

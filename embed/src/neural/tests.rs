@@ -132,7 +132,7 @@ fn tokenizer() -> String {
 }
 
 /// A model's folder with further files.
-fn folder(files: &[(&str, &[u8])]) -> TempDir {
+pub(super) fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     let tokenizer = tokenizer();
     let usual: [(&str, &[u8]); 2] = [
@@ -196,13 +196,12 @@ fn tokens_are_pooled_as_the_files_say() {
     assert_near(&model.embed_query("east").expect("embedded"), [1.0, 1.0]);
 }
 
-#[test]
-fn a_graph_that_pools_itself_is_taken_at_its_word() {
-    // Unscaled rows of the first token: [b, s, 2] × the sum over s.
-    let pooled = model_of(&[
+/// The graph that adds up the rows of a text's tokens, padding's, too.
+pub(super) fn summing(output: &str) -> Vec<u8> {
+    model_of(&[
         node("Gather", &["table", "input_ids"], "last_hidden_state"),
         node("ReduceSum", &["last_hidden_state", "axes"], "summed"),
-        node("Squeeze", &["summed", "axes"], "sentence_embedding"),
+        node("Squeeze", &["summed", "axes"], output),
         bytes(
             5,
             &[
@@ -216,8 +215,14 @@ fn a_graph_that_pools_itself_is_taken_at_its_word() {
         table(None),
         inputs(&[None, None]),
         tokens_output(),
-        bytes(12, &value("sentence_embedding", 1, &[None, Some(2)])),
-    ]);
+        bytes(12, &value(output, 1, &[None, Some(2)])),
+    ])
+}
+
+#[test]
+fn a_graph_that_pools_itself_is_taken_at_its_word() {
+    // Unscaled rows of the first token: [b, s, 2] × the sum over s.
+    let pooled = summing("sentence_embedding");
     let folder = folder(&[
         ("model.onnx", &pooled),
         (

@@ -90,7 +90,10 @@ impl Address {
         };
         // Who copies the address of the endpoint itself means its API.
         let path = uri.path().trim_end_matches('/');
-        let path = path.strip_suffix("/embeddings").unwrap_or(path);
+        let path = ["/embeddings", "/rerank"]
+            .into_iter()
+            .find_map(|endpoint| path.strip_suffix(endpoint))
+            .unwrap_or(path);
         let path = path.trim_end_matches('/').to_owned();
         let scheme = if is_encrypted { "https" } else { "http" };
         Ok(Self {
@@ -107,6 +110,11 @@ impl Address {
     /// Where texts are sent to.
     pub(crate) fn endpoint(&self) -> String {
         format!("{}/embeddings", self.server)
+    }
+
+    /// Where queries are sent to with texts that may answer them.
+    pub(crate) fn rerank_endpoint(&self) -> String {
+        format!("{}/rerank", self.server)
     }
 
     /// What tells it from other models, however it is reached.

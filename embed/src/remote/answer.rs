@@ -93,31 +93,69 @@ pub(crate) fn vectors(
     dimensions: Option<usize>,
     key: Option<&Key>,
 ) -> Result<Vec<Vec<f32>>, Flaw> {
-    let answer: Answer =
-        serde_json::from_slice(body).map_err(|error| not_vectors(body, &error, key))?;
-    let found = answer.data.len();
-    if found != texts {
-        return Err(Flaw::lasting(format!("{found} vectors for {texts} texts")));
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|error| not_the_form(body, &error, "OpenAI's", key))?;
+    let items = answer.data.into_iter();
+    let items = items.map(|item| (item.index, item.embedding.0)).collect();
+    let vectors = in_order(items, texts, "vector")?;
+    let vectors = vectors.into_iter().enumerate();
+    vectors
+        .map(|(index, vector)| unit(vector, index, dimensions))
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Judged {
+    results: Vec<Judgement>,
+}
+
+#[derive(Deserialize)]
+struct Judgement {
+    index: Option<usize>,
+    #[serde(alias = "score")]
+    relevance_score: f32,
+}
+
+/// How well each of so many texts answers, in the texts' order.
+pub(crate) fn scores(body: &[u8], texts: usize, key: Option<&Key>) -> Result<Vec<f32>, Flaw> {
+    let judged: Judged = serde_json::from_slice(body)
+        .map_err(|error| not_the_form(body, &error, "Cohere's", key))?;
+    let items = judged.results.into_iter();
+    let items = items
+        .map(|item| (item.index, item.relevance_score))
+        .collect();
+    let scores = in_order(items, texts, "score")?;
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(index) => Err(Flaw::lasting(format!("score {index} is not finite"))),
+        None => Ok(scores),
     }
-    let has_index = answer.data.iter().any(|item| item.index.is_some());
-    let mut vectors: Vec<Option<Vec<f32>>> = vec![None; texts];
-    for (place, item) in answer.data.into_iter().enumerate() {
-        let index = if has_index { item.index } else { Some(place) };
+}
+
+/// One item for each text, by the indices that are given or else as they came.
+fn in_order<T>(items: Vec<(Option<usize>, T)>, texts: usize, what: &str) -> Result<Vec<T>, Flaw> {
+    let found = items.len();
+    if found != texts {
+        return Err(Flaw::lasting(format!("{found} {what}s for {texts} texts")));
+    }
+    let has_index = items.iter().any(|(index, _)| index.is_some());
+    let mut placed: Vec<Option<T>> = (0..texts).map(|_| None).collect();
+    for (place, (index, item)) in items.into_iter().enumerate() {
+        let index = if has_index { index } else { Some(place) };
         let index = index.ok_or_else(|| {
-            Flaw::lasting("some vectors have an index and others have none".to_owned())
+            Flaw::lasting(format!("some {what}s have an index and others have none"))
         })?;
-        let Some(slot) = vectors.get_mut(index) else {
+        let Some(slot) = placed.get_mut(index) else {
             return Err(Flaw::lasting(format!(
-                "a vector has the index {index}, but there are {texts} texts"
+                "a {what} has the index {index}, but there are {texts} texts"
             )));
         };
         if slot.is_some() {
-            return Err(Flaw::lasting(format!("two vectors have the index {index}")));
+            return Err(Flaw::lasting(format!("two {what}s have the index {index}")));
         }
-        *slot = Some(unit(item.embedding.0, index, dimensions)?);
+        *slot = Some(item);
     }
     // As many as there are places, and no place twice.
-    Ok(vectors.into_iter().flatten().collect())
+    Ok(placed.into_iter().flatten().collect())
 }
 
 /// A vector, scaled to unit length.
@@ -152,8 +190,8 @@ fn unit(mut vector: Vec<f32>, index: usize, dimensions: Option<usize>) -> Result
     Ok(vector)
 }
 
-/// Why a body holds no vectors.
-fn not_vectors(body: &[u8], error: &serde_json::Error, key: Option<&Key>) -> Flaw {
+/// Why a body does not hold what was asked for.
+fn not_the_form(body: &[u8], error: &serde_json::Error, whose: &str, key: Option<&Key>) -> Flaw {
     let told = clean(&error.to_string(), MAX_MESSAGE, key);
     if body.trim_ascii().is_empty() {
         return Flaw {
@@ -184,7 +222,7 @@ fn not_vectors(body: &[u8], error: &serde_json::Error, key: Option<&Key>) -> Fla
         },
         Category::Data => Flaw::lasting(match said(body, key) {
             Some(said) => format!("it says: {said}"),
-            None => format!("the answer has not the form of OpenAI's: {told}"),
+            None => format!("the answer has not the form of {whose}: {told}"),
         }),
     }
 }

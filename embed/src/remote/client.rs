@@ -16,7 +16,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
 use super::address::Address;
-use super::answer;
+use super::answer::{self, Flaw};
 use super::key::Key;
 use super::options::{ALLOW_HTTP_KEY, Options, Patience, unusable};
 use super::turns::{Turns, pause};
@@ -52,11 +52,20 @@ pub(crate) enum Failure {
 }
 
 /// What one request came to.
-enum Attempt {
-    Vectors(Vec<Vec<f32>>),
+enum Attempt<T> {
+    Answer(T),
     Failed(Failure),
     /// It may help to try again, not before so long.
     Again(EmbedError, Option<Duration>),
+}
+
+/// What is asked of a server.
+struct Ask<'a, T> {
+    url: &'a str,
+    body: &'a [u8],
+    /// The most bytes that its answer may have.
+    most: usize,
+    read: &'a dyn Fn(&[u8]) -> Result<T, Flaw>,
 }
 
 /// A server that can be asked for vectors.
@@ -128,7 +137,51 @@ impl Client {
         patience: &Patience,
         stop: &AtomicBool,
     ) -> Result<Vec<Vec<f32>>, Failure> {
-        let body = self.body(texts);
+        let numbers = texts.len() * dimensions.unwrap_or(UNKNOWN_DIMENSIONS);
+        let known = dimensions.or(self.asked_dimensions);
+        let ask = Ask {
+            url: &self.address.endpoint(),
+            body: &self.body(texts),
+            most: ANSWER_BYTES + numbers * NUMBER_BYTES,
+            read: &|body| answer::vectors(body, texts.len(), known, self.key.as_ref()),
+        };
+        self.ask(&ask, whom, patience, stop)
+    }
+
+    /// How well each text answers a query, in order.
+    pub(crate) fn rerank(
+        &self,
+        query: &str,
+        texts: &[&str],
+        patience: &Patience,
+    ) -> Result<Vec<f32>, Failure> {
+        let body = json!({
+            "model": self.address.model,
+            "query": query,
+            "documents": texts,
+            "top_n": texts.len(),
+            "return_documents": false,
+        });
+        let body = body.to_string();
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        let ask = Ask {
+            url: &self.address.rerank_endpoint(),
+            body: body.as_bytes(),
+            // Some send the texts back all the same, escaped.
+            most: ANSWER_BYTES + 6 * bytes,
+            read: &|body| answer::scores(body, texts.len(), self.key.as_ref()),
+        };
+        self.ask(&ask, For::Query, patience, &AtomicBool::new(false))
+    }
+
+    /// Asks, and asks again where that may help.
+    fn ask<T>(
+        &self,
+        ask: &Ask<'_, T>,
+        whom: For,
+        patience: &Patience,
+        stop: &AtomicBool,
+    ) -> Result<T, Failure> {
         let begun = Instant::now();
         let mut deadline = begun + patience.deadline;
         let mut tries = 0;
@@ -156,12 +209,11 @@ impl Client {
             tries += 1;
             let left = deadline.saturating_duration_since(Instant::now());
             let request = patience.request.min(left).max(Duration::from_millis(1));
-            let (error, after) =
-                match self.attempt(&body, texts.len(), dimensions, patience, request) {
-                    Attempt::Vectors(vectors) => return Ok(vectors),
-                    Attempt::Failed(failure) => return Err(failure),
-                    Attempt::Again(error, after) => (error, after),
-                };
+            let (error, after) = match self.attempt(ask, patience, request) {
+                Attempt::Answer(answer) => return Ok(answer),
+                Attempt::Failed(failure) => return Err(failure),
+                Attempt::Again(error, after) => (error, after),
+            };
             let wait = wait(tries, after, patience);
             if after.is_some() {
                 self.turns.hold(wait);
@@ -187,17 +239,10 @@ impl Client {
     }
 
     /// Sends one request.
-    fn attempt(
-        &self,
-        body: &[u8],
-        texts: usize,
-        dimensions: Option<usize>,
-        patience: &Patience,
-        request: Duration,
-    ) -> Attempt {
+    fn attempt<T>(&self, ask: &Ask<'_, T>, patience: &Patience, request: Duration) -> Attempt<T> {
         let mut post = self
             .agent
-            .post(self.address.endpoint())
+            .post(ask.url)
             .header("Content-Type", "application/json")
             .header("Accept", "application/json");
         if let Some(header) = self.key.as_ref().and_then(Key::header) {
@@ -208,7 +253,7 @@ impl Client {
             .timeout_global(Some(request))
             .timeout_connect(Some(patience.connect.min(request)))
             .build()
-            .send(body);
+            .send(ask.body);
         let answer = match sent {
             Ok(answer) => answer,
             Err(error) => return self.lost(&error, patience, request),
@@ -217,8 +262,7 @@ impl Client {
         if !status.is_success() {
             return self.refused(answer);
         }
-        let numbers = texts * dimensions.unwrap_or(UNKNOWN_DIMENSIONS);
-        let most = ANSWER_BYTES + numbers * NUMBER_BYTES;
+        let most = ask.most;
         let body = match read(answer, most) {
             Ok(body) => body,
             Err(error) => return self.lost(&error, patience, request),
@@ -227,20 +271,15 @@ impl Client {
             let reason = format!("it is longer than {most} bytes");
             return Attempt::Failed(Failure::Error(self.unusable(reason)));
         }
-        match answer::vectors(
-            &body,
-            texts,
-            dimensions.or(self.asked_dimensions),
-            self.key.as_ref(),
-        ) {
-            Ok(vectors) => Attempt::Vectors(vectors),
+        match (ask.read)(&body) {
+            Ok(answer) => Attempt::Answer(answer),
             Err(flaw) if flaw.is_passing => Attempt::Again(self.unusable(flaw.reason), None),
             Err(flaw) => Attempt::Failed(Failure::Error(self.unusable(flaw.reason))),
         }
     }
 
     /// What an answer that is no success means.
-    fn refused(&self, answer: Response<Body>) -> Attempt {
+    fn refused<T>(&self, answer: Response<Body>) -> Attempt<T> {
         let status = answer.status().as_u16();
         let after = retry_after(answer.headers(), SystemTime::now());
         let location = answer.headers().get(LOCATION).cloned();
@@ -278,7 +317,7 @@ impl Client {
     }
 
     /// What it means that no answer came, or no whole one.
-    fn lost(&self, error: &ureq::Error, patience: &Patience, request: Duration) -> Attempt {
+    fn lost<T>(&self, error: &ureq::Error, patience: &Patience, request: Duration) -> Attempt<T> {
         use std::io::ErrorKind as Kind;
         use ureq::Error as E;
         let again = |reason: String| Attempt::Again(self.unreachable(reason), None);

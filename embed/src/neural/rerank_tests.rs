@@ -1,0 +1,105 @@
+//! Does a cross-encoder judge as its graph says, and in time?
+//!
+//! The graph adds up a score for each token of the query and the text: one for each
+//! `east`.
+
+#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+use std::time::Duration;
+
+use super::super::tests::{folder, summing};
+use super::*;
+
+/// Opens a folder's model, unless this machine has no runtime.
+fn opened(files: &[(&str, &[u8])]) -> Option<CrossEncoder> {
+    let folder = folder(files);
+    match open_reranker(folder.path()) {
+        Ok(model) => Some(model),
+        Err(error @ (EmbedError::RuntimeMissing { .. } | EmbedError::RuntimeTooOld { .. })) => {
+            eprintln!("SKIPPED: {error}");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+#[test]
+fn texts_are_judged_with_the_query_and_in_order() {
+    let graph = summing(LOGITS);
+    let Some(model) = opened(&[("model.onnx", &graph)]) else {
+        return;
+    };
+    let texts = ["north north", "east north", "east east"].repeat(7);
+    let scores = model.rerank("east", &texts, later()).expect("judged");
+    assert_eq!(scores, [1.0, 2.0, 3.0].repeat(7));
+    assert!(
+        model
+            .rerank("east", &[], later())
+            .expect("judged")
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_there_is_no_time_for_is_not_judged() {
+    let graph = summing(LOGITS);
+    let Some(model) = opened(&[("model.onnx", &graph)]) else {
+        return;
+    };
+    let texts = vec!["east north"; 10_000];
+    let none = model.rerank("east", &texts, Instant::now());
+    assert!(none.expect("no time").is_empty());
+    let soon = Instant::now() + Duration::from_millis(5);
+    let some = model.rerank("east", &texts, soon).expect("judged");
+    assert!(some.len() < texts.len() && some.len() % BATCH == 0);
+    assert!(some.iter().all(|&score| score == 2.0));
+}
+
+#[test]
+fn a_score_that_is_no_number_is_an_error_that_names_the_text() {
+    let graph = summing(LOGITS);
+    let Some(model) = opened(&[("model.onnx", &graph)]) else {
+        return;
+    };
+    let error = model.rerank("east", &["east", "bad"], later());
+    match error.expect_err("it is none") {
+        EmbedError::NotFinite { begins, .. } => assert_eq!(begins, "bad"),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn whatever_changes_scores_changes_the_fingerprint() {
+    let graph = summing(LOGITS);
+    let longest: &[u8] = b"{\"max_seq_length\": 9}";
+    let plain = opened(&[("model.onnx", &graph)]);
+    let shorter = opened(&[
+        ("model.onnx", &graph),
+        ("sentence_bert_config.json", longest),
+    ]);
+    let (Some(plain), Some(shorter)) = (plain, shorter) else {
+        return;
+    };
+    assert_ne!(plain.fingerprint(), shorter.fingerprint());
+    let again = opened(&[("model.onnx", &graph)]).expect("it was opened");
+    assert_eq!(plain.fingerprint(), again.fingerprint());
+}
+
+#[test]
+fn a_model_that_embeds_is_no_cross_encoder() {
+    let folder = folder(&[]);
+    match open_reranker(folder.path()) {
+        Err(EmbedError::ModelUnsupported { reason, .. }) => {
+            assert!(
+                reason.contains("last_hidden_state") && reason.contains(LOGITS),
+                "{reason}"
+            );
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it was opened"),
+    }
+}
