@@ -1,11 +1,35 @@
 //! Is the right library found, and is every wrong one refused by name?
 //!
-//! Nothing here loads a library that would do: what is loaded stays for the
-//! life of the process.
+//! Nothing here loads a library that would do: what is loaded stays for the life of
+//! the process. Other tests load one, and after that any is taken; so what is to be
+//! refused is offered in a process of its own.
+
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::*;
+
+/// Set for a process that runs one test alone.
+const ALONE: &str = "CENTO_TEST_ALONE";
+
+/// Runs a test of this module in a process in which no other has run.
+fn alone(test: &str, body: impl FnOnce()) {
+    if env::var_os(ALONE).is_some() {
+        return body();
+    }
+    let name = format!("{}::{test}", module_path!());
+    let name = name.split_once("::").expect("a crate").1;
+    let told = Command::new(env::current_exe().expect("known"))
+        .args(["--exact", name])
+        .env(ALONE, "1")
+        .output()
+        .expect("started");
+    let said = String::from_utf8_lossy(&told.stdout);
+    let stderr = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "{said}{stderr}");
+    assert!(said.contains("1 passed"), "no test is called {name}");
+}
 
 /// A folder with these files, each with some content.
 fn place(files: &[(&str, &str)]) -> TempDir {
@@ -75,18 +99,20 @@ fn a_library_that_is_named_and_not_there_is_not_replaced_by_another() {
 
 #[test]
 fn what_is_no_library_is_told_with_the_loaders_words() {
-    let place = place(&[("mine.so", "no library")]);
-    for path in [
-        place.path().join("mine.so"),
-        "no-such-library-anywhere.so".into(),
-    ] {
-        let error = error(&named(&path));
-        assert!(
-            matches!(error, EmbedError::RuntimeUnusable { .. }),
-            "{error:?}"
-        );
-        assert!(error.to_string().contains(".so"), "{error}");
-    }
+    alone("what_is_no_library_is_told_with_the_loaders_words", || {
+        let place = place(&[("mine.so", "no library")]);
+        for path in [
+            place.path().join("mine.so"),
+            "no-such-library-anywhere.so".into(),
+        ] {
+            let error = error(&named(&path));
+            assert!(
+                matches!(error, EmbedError::RuntimeUnusable { .. }),
+                "{error:?}"
+            );
+            assert!(error.to_string().contains(".so"), "{error}");
+        }
+    });
 }
 
 /// Names and places of libraries are Linux's here.
@@ -102,28 +128,33 @@ mod linux {
 
     #[test]
     fn an_old_library_is_refused_by_the_version_in_its_name() {
-        for (version, too_old) in [
-            ("1.20.1", true),
-            ("1.9.0", true),
-            ("1.23.2", true),
-            ("1.24.0", false),
-            ("2.0.0", false),
-        ] {
-            let python = python(version);
-            let surroundings = Surroundings {
-                pythons: vec![python.path().to_path_buf()],
-                ..Surroundings::default()
-            };
-            // The new ones are empty files, so that they cannot be loaded.
-            match error(&surroundings) {
-                EmbedError::RuntimeTooOld { found, needed, .. } => {
-                    assert!(too_old, "{version}");
-                    assert_eq!((&found[..], needed), (version, "1.24"));
+        alone(
+            "linux::an_old_library_is_refused_by_the_version_in_its_name",
+            || {
+                for (version, too_old) in [
+                    ("1.20.1", true),
+                    ("1.9.0", true),
+                    ("1.23.2", true),
+                    ("1.24.0", false),
+                    ("2.0.0", false),
+                ] {
+                    let python = python(version);
+                    let surroundings = Surroundings {
+                        pythons: vec![python.path().to_path_buf()],
+                        ..Surroundings::default()
+                    };
+                    // The new ones are empty files, so that they cannot be loaded.
+                    match error(&surroundings) {
+                        EmbedError::RuntimeTooOld { found, needed, .. } => {
+                            assert!(too_old, "{version}");
+                            assert_eq!((&found[..], needed), (version, "1.24"));
+                        }
+                        EmbedError::RuntimeUnusable { .. } => assert!(!too_old, "{version}"),
+                        error => panic!("{error:?}"),
+                    }
                 }
-                EmbedError::RuntimeUnusable { .. } => assert!(!too_old, "{version}"),
-                error => panic!("{error:?}"),
-            }
-        }
+            },
+        );
     }
 
     #[test]
@@ -189,17 +220,22 @@ mod linux {
 
     #[test]
     fn a_new_enough_library_that_cannot_be_loaded_is_told_before_older_ones() {
-        let (new, old) = (python("1.31.0"), python("1.20.0"));
-        let surroundings = Surroundings {
-            pythons: [&new, &old]
-                .map(|place| place.path().to_path_buf())
-                .to_vec(),
-            ..Surroundings::default()
-        };
-        let error = error(&surroundings);
-        assert!(
-            matches!(error, EmbedError::RuntimeUnusable { .. }),
-            "{error:?}"
+        alone(
+            "linux::a_new_enough_library_that_cannot_be_loaded_is_told_before_older_ones",
+            || {
+                let (new, old) = (python("1.31.0"), python("1.20.0"));
+                let surroundings = Surroundings {
+                    pythons: [&new, &old]
+                        .map(|place| place.path().to_path_buf())
+                        .to_vec(),
+                    ..Surroundings::default()
+                };
+                let error = error(&surroundings);
+                assert!(
+                    matches!(error, EmbedError::RuntimeUnusable { .. }),
+                    "{error:?}"
+                );
+            },
         );
     }
 }
