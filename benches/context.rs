@@ -18,11 +18,9 @@ use std::time::Instant;
 
 use cento_core::{CollectionName, TokenBudget};
 use cento_embed::{Bundled, Embedder};
-use cento_index::{Effort, Store, View};
+use cento_index::{Store, View};
 use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
-use cento_retrieve::{
-    ContextRequest, Fusion, LEG_DEPTH, Legs, SearchRequest, Tokenizer, context, search,
-};
+use cento_retrieve::{ContextRequest, Ranking, SearchRequest, Tokenizer, context, search};
 use serde_json::Value;
 
 fn main() {
@@ -71,11 +69,7 @@ fn measure_search(view: &View, embedder: &dyn Embedder, queries: &[String]) {
     let ask = |query: &String| {
         let request = SearchRequest {
             query,
-            filter: None,
-            legs: Legs::default(),
-            fusion: Fusion::default(),
-            effort: Effort::default(),
-            depth: LEG_DEPTH,
+            ranking: Ranking::default(),
             limit: 10,
         };
         search(view, embedder, &request).unwrap();
@@ -101,10 +95,7 @@ fn measure_context(
     for query in queries {
         let request = ContextRequest {
             query,
-            filter: None,
-            legs: Legs::default(),
-            fusion: Fusion::default(),
-            effort: Effort::default(),
+            ranking: Ranking::default(),
             budget: TokenBudget::new(budget).unwrap(),
             tokenizer,
         };

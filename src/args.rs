@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cento_api::ServerConfig;
+use cento_api::types::RerankQuery;
 use cento_index::Effort;
 use cento_ingest::Chunking;
-use cento_retrieve::{Fusion, Legs, RetrieveError, effort};
+use cento_retrieve::{Fusion, Legs, Rerank, RetrieveError, effort};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 pub(crate) use eval::*;
@@ -173,6 +174,12 @@ pub(crate) struct ServeArgs {
     #[arg(long = "embedder", value_name = "NAME|DIR|URL#MODEL")]
     pub(crate) embedders: Vec<String>,
 
+    /// The model that reranks where a question asks for it: a directory with a
+    /// cross-encoder in ONNX's format, or URL#MODEL of a server that reranks as
+    /// Cohere's API does.
+    #[arg(long, env = "CENTO_RERANKER", value_name = "DIR|URL#MODEL")]
+    pub(crate) reranker: Option<String>,
+
     /// The largest document, in bytes.
     #[arg(long, default_value_t = 32 * 1024 * 1024, value_name = "BYTES")]
     pub(crate) max_document_bytes: u64,
@@ -241,6 +248,54 @@ pub(crate) struct QueryArgs {
 
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
+
+    #[command(flatten)]
+    pub(crate) rerank: RerankArgs,
+}
+
+/// Whether a model looks at the best candidates again.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RerankArgs {
+    /// Rerank the best candidates: with this model, a directory with a cross-encoder
+    /// in ONNX's format or URL#MODEL of a server that reranks as Cohere's API does; or
+    /// with the model of the server that answers, if none is named.
+    #[arg(
+        long,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        value_name = "DIR|URL#MODEL"
+    )]
+    pub(crate) rerank: Option<String>,
+
+    /// How many candidates are reranked.
+    #[arg(long, default_value_t = Rerank::HEAD, requires = "rerank", value_name = "COUNT")]
+    pub(crate) rerank_head: usize,
+
+    /// How long that may take. What is not judged by then stays in its order behind
+    /// what is.
+    #[arg(
+        long,
+        default_value_t = RerankQuery::default().deadline_ms,
+        requires = "rerank",
+        value_name = "MILLISECONDS"
+    )]
+    pub(crate) rerank_deadline_ms: usize,
+}
+
+impl RerankArgs {
+    /// The model that is named, if one is.
+    pub(crate) fn model(&self) -> Option<&str> {
+        self.rerank.as_deref().filter(|model| !model.is_empty())
+    }
+
+    /// What is asked for, if anything is.
+    pub(crate) fn asked(&self) -> Option<RerankQuery> {
+        self.rerank.as_ref().map(|_| RerankQuery {
+            head: self.rerank_head,
+            deadline_ms: self.rerank_deadline_ms,
+        })
+    }
 }
 
 /// How hard the dense leg looks: one of these.

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
     let place = Place {
         data: args.data,
         url: args.url,
+        reranker: None,
         embedding_cache_bytes: args.engine.embedding_cache_mb << 20,
         options: args.engine.options(args.verify.into()),
     };

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use cento_api::Problem;
+use cento_retrieve::{Reranked, RerankedFrom};
 use serde::Serialize;
 
 /// Prints a line to standard output.
@@ -87,6 +88,31 @@ pub(crate) fn chunks(chunks: u64, embedded: u64) -> String {
     } else {
         counted
     }
+}
+
+/// How reranking went, in one line.
+pub(crate) fn reranked(told: &Reranked) -> String {
+    let Reranked {
+        model,
+        head,
+        judged,
+        deadline_ms,
+        failed,
+    } = told;
+    match failed {
+        Some(reason) => format!("not reranked, the fused order stands: {reason}"),
+        None if judged < head => {
+            format!("reranked {judged} of {head} candidates within {deadline_ms} ms, by {model}")
+        }
+        None => format!("reranked {} by {model}", count(*head as u64, "candidate")),
+    }
+}
+
+/// What reranking says of a candidate, behind its other scores.
+pub(crate) fn judged(of: Option<&RerankedFrom>) -> String {
+    of.map_or(String::new(), |of| {
+        format!("  reranked {:.3} from #{}", of.score.0, of.fused_rank)
+    })
 }
 
 /// A count with its noun.

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 pub(crate) use keeping::Exported;
 
+use crate::args::RerankArgs;
 use crate::client::{Client, segment};
 use crate::output;
 
@@ -34,6 +35,18 @@ pub(crate) struct Place {
     pub(crate) options: StoreOptions,
     /// How many bytes of vectors are kept for texts that come again.
     pub(crate) embedding_cache_bytes: u64,
+    /// A model that is to look at the best candidates again, if this process asks.
+    pub(crate) reranker: Option<String>,
+}
+
+impl Place {
+    /// The same, with the reranking model that a question names; a server has its own.
+    pub(crate) fn reranking(&self, args: &RerankArgs) -> Self {
+        Self {
+            reranker: args.model().map(str::to_owned),
+            ..self.clone()
+        }
+    }
 }
 
 /// Who answers.
@@ -59,13 +72,22 @@ impl Target {
         place: &Place,
         open: impl Fn(&Path, StoreOptions) -> Result<Store, IndexError>,
     ) -> Result<Self, Problem> {
+        let there = |url: &str| match place.reranker {
+            None => Ok(Self::There(Client::new(url)?)),
+            Some(_) => {
+                let detail = format!("{url} answers, and it reranks with a model of its own");
+                Err(Problem::new("needs_directory", 409, detail)
+                    .with_help("say --rerank without a model; `cento serve --reranker MODEL` names the server's"))
+            }
+        };
         if let Some(url) = &place.url {
-            return Ok(Self::There(Client::new(url)?));
+            return there(url);
         }
         match open(&place.data, place.options.clone()) {
             Ok(store) => {
                 let options = ServiceOptions {
                     embedding_cache_bytes: place.embedding_cache_bytes,
+                    reranker: place.reranker.clone(),
                     ..ServiceOptions::default()
                 };
                 let service = Service::over(store, options)?;
@@ -73,7 +95,7 @@ impl Target {
             }
             Err(IndexError::DirectoryInUse {
                 address: Some(url), ..
-            }) => Ok(Self::There(Client::new(&url)?)),
+            }) => there(&url),
             Err(error) => Err(error.into()),
         }
     }

@@ -27,6 +27,9 @@ pub struct ServerConfig {
     /// About how many bytes of vectors are kept, so that neural and remote models
     /// embed no text twice; 0 means none.
     pub embedding_cache_bytes: u64,
+    /// The model that looks at the best candidates again where a question asks for it:
+    /// a folder, an ONNX file, or `URL#MODEL`.
+    pub reranker: Option<String>,
     /// How the engine works.
     pub store: StoreOptions,
     /// The log is compacted where at least this share (0 to 1) of its closed
@@ -87,6 +90,7 @@ impl ServerConfig {
             allowed_hosts: Vec::new(),
             allowed_models: Vec::new(),
             embedding_cache_bytes: EmbeddingCache::DEFAULT_BYTES,
+            reranker: None,
             store: StoreOptions::default(),
             compact_at: Some(0.5),
             compact_bytes: 64 << 20,

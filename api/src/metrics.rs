@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use cento_retrieve::Reranked;
 use metrics::{Label, with_local_recorder};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
@@ -71,6 +72,21 @@ impl Metrics {
         with_local_recorder(&self.recorder, || {
             metrics::counter!("cento_documents_ingested_total", "outcome" => outcome)
                 .increment(documents);
+        });
+    }
+
+    /// A question was reranked, if it was.
+    pub(crate) fn reranked(&self, told: Option<&Reranked>) {
+        let Some(told) = told else { return };
+        let outcome = match told {
+            Reranked {
+                failed: Some(_), ..
+            } => "failed",
+            Reranked { judged, head, .. } if judged < head => "partial",
+            _ => "whole",
+        };
+        with_local_recorder(&self.recorder, || {
+            metrics::counter!("cento_reranks_total", "outcome" => outcome).increment(1);
         });
     }
 
@@ -160,5 +176,9 @@ fn describe() {
     metrics::describe_counter!(
         "cento_documents_ingested_total",
         "Documents that came in, by what became of them."
+    );
+    metrics::describe_counter!(
+        "cento_reranks_total",
+        "Questions whose candidates were reranked: whole, partial (the deadline came) or failed."
     );
 }

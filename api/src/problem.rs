@@ -264,6 +264,7 @@ impl From<&RetrieveError> for Problem {
             E::UnknownFusion { .. } => new("unknown_fusion", 400),
             E::UnknownLegs { .. } => new("unknown_legs", 400),
             E::Effort { .. } => new("invalid_effort", 400),
+            E::Rerank { .. } => new("invalid_rerank", 400),
             E::Embed(embed) => embed.into(),
             E::UnknownTokenizer { .. } => new("unknown_tokenizer", 400),
             E::TokenizerRead { .. } => new("tokenizer_unreadable", 400),
@@ -323,6 +324,9 @@ impl From<&EvalError> for Problem {
                 detail: error.to_string(),
                 ..Self::from(&**source)
             },
+            E::Retrieve(retrieve) => retrieve.into(),
+            E::Rerank { .. } => new("rerank_incomplete", 500)
+                .with_help("give --rerank-head fewer candidates, or mend what the model says"),
             E::Embed(embed) => embed.into(),
             E::Index(index) => index.into(),
             E::Ingest(ingest) => ingest.into(),

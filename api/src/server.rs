@@ -45,9 +45,11 @@ pub fn run(
         models: Models::Named(config.allowed_models.clone()),
         query_threads: config.queries_running(),
         embedding_cache_bytes: config.embedding_cache_bytes,
+        reranker: config.reranker.clone(),
         store: config.store.clone(),
     };
     let service = Service::open(&config.data, options)?;
+    service.open_reranker()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

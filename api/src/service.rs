@@ -10,6 +10,7 @@ mod documents;
 mod generations;
 mod models;
 mod queries;
+mod reranking;
 mod snapshots;
 mod upkeep;
 
@@ -29,6 +30,7 @@ pub use snapshots::Export;
 
 use crate::Problem;
 use models::Embedders;
+use reranking::Reranking;
 use upkeep::Upkeep;
 
 /// Settings of a [`Service`].
@@ -42,6 +44,9 @@ pub struct ServiceOptions {
     /// About how many bytes of vectors are kept, so that neural and remote models
     /// embed no text twice; 0 means none.
     pub embedding_cache_bytes: u64,
+    /// The model that looks at the best candidates again where a question asks for it:
+    /// a folder, an ONNX file, or `URL#MODEL`.
+    pub reranker: Option<String>,
     /// How the engine works.
     pub store: StoreOptions,
 }
@@ -52,6 +57,7 @@ impl Default for ServiceOptions {
             models: Models::default(),
             query_threads: 0,
             embedding_cache_bytes: EmbeddingCache::DEFAULT_BYTES,
+            reranker: None,
             store: StoreOptions::default(),
         }
     }
@@ -62,6 +68,7 @@ impl Default for ServiceOptions {
 pub struct Service {
     store: Store,
     embedders: Embedders,
+    reranking: Reranking,
     /// Threads for queries alone, if they have some.
     query_threads: Option<rayon::ThreadPool>,
     /// Collections that are being deleted or rebuilt.
@@ -122,6 +129,7 @@ impl Service {
         Ok(Self {
             store,
             embedders: Embedders::new(options.models, cache),
+            reranking: Reranking::new(options.reranker),
             query_threads: threads,
             closed: Mutex::default(),
             upkeep: Mutex::default(),

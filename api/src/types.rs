@@ -27,6 +27,6 @@ pub use events::IngestEvent;
 pub use generations::{Generation, GenerationList, Reindex, ReindexEvent};
 pub(crate) use only_objects::Object;
 pub use problem::ProblemBody;
-pub use queries::{ContextQuery, SearchQuery};
+pub use queries::{ContextQuery, RerankQuery, SearchQuery};
 pub use snapshots::{Archive, NewSnapshot, Purge, RebuildQuery, SnapshotList};
 pub use upkeep::{AuditResult, Health, Readiness, RebuildResult, Recovered, Skipped, Welcome};

@@ -49,6 +49,17 @@ pub fn chunk_ids(document: &DocumentId, hashes: &[TextHash]) -> Vec<ChunkId> {
         .collect()
 }
 
+/// What a model reads of a chunk: the document's title, the chunk's headings and its
+/// text, a line each. People name the document they mean, so whoever judges the chunk
+/// must know it.
+pub fn model_input(title: &str, heading_path: &[String], text: &str) -> String {
+    let headings = heading_path.iter().map(String::as_str);
+    let headings: Vec<&str> = headings.filter(|&heading| heading != title).collect();
+    let lines = [title, &headings.join(" > "), text];
+    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

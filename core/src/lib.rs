@@ -30,6 +30,6 @@ pub use ids::{ChunkId, ChunkNo, CollectionName, DocumentId, GenerationNo, Sequen
 pub use metadata::{Metadata, MetadataValue, Scalar};
 pub use metadata_patch::MetadataPatch;
 pub use passage::Passage;
-pub use score::{Bm25Score, CosineScore, FusedScore};
+pub use score::{Bm25Score, CosineScore, FusedScore, RerankScore};
 pub use span::ByteSpan;
 pub use tokens::{TokenBudget, TokenCount};

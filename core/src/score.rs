@@ -50,6 +50,11 @@ score!(
     /// What fusion makes of the legs' scores; its scale depends on the fusion.
     FusedScore
 );
+score!(
+    /// What a model says that reads a query and a text together; comparable only
+    /// with what the same model says of the same query.
+    RerankScore
+);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 //! says more and costs a run of a network for each text. So it judges only what
 //! others have found, and only for so long.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -26,6 +27,14 @@ pub trait Reranker: Send + Sync {
         texts: &[&str],
         deadline: Instant,
     ) -> Result<Vec<f32>, EmbedError>;
+}
+
+impl fmt::Debug for dyn Reranker + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reranker")
+            .field(&self.fingerprint())
+            .finish()
+    }
 }
 
 /// Opens the reranker of a name: `URL#MODEL` is one that a server runs, over the API

@@ -17,25 +17,20 @@
 use std::collections::HashMap;
 
 use cento_core::{ByteSpan, Document, DocumentId, Passage, TokenBudget};
-use cento_index::Effort;
-use cento_retrieve::{ContextRequest, Fusion, Legs, Tokenizer, context, render};
+use cento_retrieve::{ContextRequest, Ranking, Tokenizer, context, render};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::candidates::{Candidate, Candidates};
-use crate::documents::as_f64;
+use crate::documents::{as_f64, whole};
 use crate::redundancy::redundancy;
 use crate::{EvalError, EvidenceScore, Indexed, Question, cited_spans};
 
 /// How contexts are asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct ContextAsking<'a> {
-    /// Which legs are asked.
-    pub legs: Legs,
-    /// How the legs' scores become one, if there are two.
-    pub fusion: Fusion,
-    /// How hard the dense leg looks.
-    pub effort: Effort,
+    /// How candidates are found and put in order.
+    pub ranking: Ranking<'a>,
     /// The budgets; each is filled anew.
     pub budgets: &'a [TokenBudget],
     /// What counts them.
@@ -126,10 +121,7 @@ pub fn contexts(
         .map(|&(question, budget)| {
             let request = ContextRequest {
                 query: &question.text,
-                filter: None,
-                legs: asking.legs,
-                fusion: asking.fusion,
-                effort: asking.effort,
+                ranking: asking.ranking,
                 budget,
                 tokenizer: asking.tokenizer,
             };
@@ -138,6 +130,7 @@ pub fn contexts(
                 query: question.id.clone(),
                 source: Box::new(source),
             })?;
+            whole(&question.id, found.receipt.rerank.as_ref())?;
             let quotes = found.citations.iter().map(|one| one.quote.as_str());
             let cited = cited_spans(&found.citations);
             Ok(row(

@@ -14,8 +14,7 @@
 use std::collections::HashMap;
 
 use cento_core::DocumentId;
-use cento_index::Effort;
-use cento_retrieve::{Fusion, Legs, SearchRequest, rank};
+use cento_retrieve::{Ranking as Wanted, Reranked, SearchRequest, rank};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -26,14 +25,8 @@ use crate::{Dataset, EvalError, Indexed, Measure, Question};
 /// How a set is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Asking<'a> {
-    /// Which legs are asked.
-    pub legs: Legs,
-    /// How the legs' scores become one, if there are two.
-    pub fusion: Fusion,
-    /// How many chunks each leg returns.
-    pub depth: usize,
-    /// How hard the dense leg looks.
-    pub effort: Effort,
+    /// How candidates are found and put in order; its filter is that of `filter_by`.
+    pub ranking: Wanted<'a>,
     /// The metadata field in which a document must agree with the query.
     pub filter_by: Option<&'a str>,
 }
@@ -139,6 +132,30 @@ pub fn measure<'a>(
         .collect()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "few candidates")]
+fn as_f32(place: usize) -> f32 {
+    place as f32
+}
+
+/// Refuses a reranking that failed or did not come to its end: figures of it would be
+/// those of a clock.
+pub(crate) fn whole(query: &str, rerank: Option<&Reranked>) -> Result<(), EvalError> {
+    let Some(told) = rerank else { return Ok(()) };
+    if told.judged == told.head {
+        return Ok(());
+    }
+    Err(EvalError::Rerank {
+        query: query.to_owned(),
+        reason: match &told.failed {
+            Some(reason) => reason.clone(),
+            None => format!(
+                "{} of {} candidates were judged within {} ms",
+                told.judged, told.head, told.deadline_ms
+            ),
+        },
+    })
+}
+
 /// Asks every question and ranks documents by their best chunk.
 ///
 /// # Errors
@@ -158,11 +175,10 @@ pub fn ask(
             let filter = filter.transpose()?;
             let request = SearchRequest {
                 query: &question.text,
-                filter: filter.as_ref(),
-                legs: asking.legs,
-                fusion: asking.fusion,
-                depth: asking.depth,
-                effort: asking.effort,
+                ranking: Wanted {
+                    filter: filter.as_ref(),
+                    ..asking.ranking
+                },
                 limit: usize::MAX,
             };
             let found = rank(&indexed.view, &*indexed.embedder, &request);
@@ -170,10 +186,16 @@ pub fn ask(
                 query: question.id.clone(),
                 source: Box::new(source),
             })?;
+            whole(&question.id, found.rerank.as_ref())?;
             let mut best: HashMap<&DocumentId, f32> = HashMap::new();
-            for chunk in &found {
-                let score = best.entry(&chunk.document).or_insert(chunk.score.0);
-                *score = score.max(chunk.score.0);
+            for (place, chunk) in found.chunks.iter().enumerate() {
+                // Scores of two models cannot be compared, places can.
+                let own = match found.rerank {
+                    Some(_) => -as_f32(place),
+                    None => chunk.score.0,
+                };
+                let score = best.entry(&chunk.document).or_insert(own);
+                *score = score.max(own);
             }
             let documents = best.into_iter();
             let documents = documents.map(|(id, score)| (id.as_str().to_owned(), score));

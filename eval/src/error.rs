@@ -192,6 +192,17 @@ pub enum EvalError {
         /// Why.
         source: Box<RetrieveError>,
     },
+    /// What is asked for is refused by every query.
+    #[error(transparent)]
+    Retrieve(#[from] RetrieveError),
+    /// A query's candidates were not all reranked.
+    #[error("query '{query}' was not reranked as a whole: {reason}")]
+    Rerank {
+        /// The query's id.
+        query: String,
+        /// Why.
+        reason: String,
+    },
     /// The embedder could not be opened.
     #[error(transparent)]
     Embed(#[from] EmbedError),

@@ -43,7 +43,7 @@ pub use export::{Exported, export};
 pub use indexed::{CorpusCounts, Indexed, index};
 pub use judged::{Evidence, JudgedQuery, load, parse};
 pub use measures::{Ideal, Measure};
-pub use provenance::{DatasetSettings, Environment, Settings, System};
+pub use provenance::{DatasetSettings, Environment, RerankSettings, Settings, System};
 pub use qrels::Qrels;
 pub use redundancy::redundancy;
 pub use report::{Report, Rows, write_run};

@@ -81,12 +81,24 @@ pub enum System {
         effort: String,
         /// The field in which a document must agree with the query.
         filter_by: Option<String>,
+        /// What looks at the best candidates again, if something does.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rerank: Option<RerankSettings>,
     },
     /// Another system's candidates, packed by cento.
     Candidates {
         /// The hash of their file.
         digest: String,
     },
+}
+
+/// What looks at the best candidates again.
+#[derive(Debug, Clone, Serialize)]
+pub struct RerankSettings {
+    /// The model's fingerprint.
+    pub model: String,
+    /// How many candidates it judges.
+    pub head: usize,
 }
 
 impl Settings {

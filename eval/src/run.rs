@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use cento_core::TokenBudget;
-use cento_embed::Embedder;
+use cento_embed::{Embedder, Reranker};
 use cento_index::Effort;
 use cento_ingest::{Chunking, Event};
-use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Tokenizer};
+use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Ranking, Rerank, Tokenizer};
 
 use crate::candidates::Candidates;
 use crate::contexts::{ContextAsking, ContextMeans, contexts, packed};
 use crate::documents::{Asking, Means, ask, measure};
 use crate::indexed::index;
-use crate::provenance::{DatasetSettings, Environment, Settings, System};
+use crate::provenance::{DatasetSettings, Environment, RerankSettings, Settings, System};
 use crate::report::{Report, Rows};
 use crate::trec::Run;
 use crate::{Dataset, EvalError, Measure, Question, Selection};
@@ -33,6 +34,8 @@ pub struct Plan {
     /// How hard the dense leg looks. Only comparing everything gives the same figures
     /// again after the vectors have been indexed anew.
     pub effort: Effort,
+    /// A model that looks at the best candidates again, and how many of them.
+    pub rerank: Option<(Arc<dyn Reranker>, usize)>,
     /// The metadata field in which a document must agree with the query.
     pub filter_by: Option<String>,
     /// Which questions are asked.
@@ -90,15 +93,28 @@ pub fn run(
         depth: plan.depth,
         effort: plan.effort.to_string(),
         filter_by: plan.filter_by.clone(),
+        rerank: plan.rerank.as_ref().map(|(reranker, head)| RerankSettings {
+            model: reranker.fingerprint().to_owned(),
+            head: *head,
+        }),
+    };
+    let rerank = plan
+        .rerank
+        .as_ref()
+        .map(|(reranker, head)| Rerank::at_leisure(&**reranker, *head));
+    let ranking = Ranking {
+        filter: None,
+        legs: plan.legs,
+        fusion: plan.fusion,
+        depth: plan.depth,
+        effort: plan.effort,
+        rerank: rerank.transpose()?,
     };
     let begun = Instant::now();
     let (rows, run) = match dataset.qrels() {
         Some(qrels) => {
             let asking = Asking {
-                legs: plan.legs,
-                fusion: plan.fusion,
-                depth: plan.depth,
-                effort: plan.effort,
+                ranking,
                 filter_by: field,
             };
             let run = ask(dataset, &indexed, &asking, &questions)?;
@@ -108,9 +124,7 @@ pub fn run(
         }
         None => {
             let asking = ContextAsking {
-                legs: plan.legs,
-                fusion: plan.fusion,
-                effort: plan.effort,
+                ranking,
                 budgets: &plan.budgets,
                 tokenizer,
             };

@@ -6,12 +6,12 @@
 //! learned stands in the log, so that the same view gives the same answers.
 
 use cento_core::Sequence;
+use cento_core::chunk::model_input;
 use cento_embed::Embedder;
 use cento_index::{Engine, StoredChunk, View};
 use rayon::prelude::*;
 
 use crate::IngestError;
-use crate::prepare::embedding_input;
 
 /// From fewer chunks nothing is learned: it does not pay (decision 0020).
 const LEAST: u64 = 20;
@@ -120,5 +120,5 @@ pub fn fitted(
 
 /// What the embedder was given for a chunk.
 fn input(chunk: &StoredChunk) -> String {
-    embedding_input(&chunk.document.title, &chunk.heading_path, &chunk.text)
+    model_input(&chunk.document.title, &chunk.heading_path, &chunk.text)
 }

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use cento_core::chunk::model_input;
 use cento_core::{
     Chunk, ContentHash, Document, DocumentId, Metadata, MetadataValue, Scalar, TextKind,
 };
@@ -29,27 +30,16 @@ pub struct Prepared {
 }
 
 impl Prepared {
-    /// What an embedder is given for each chunk: the document's title, the
-    /// chunk's headings and its text, a line each. People name the document
-    /// they mean, so the vector must know it.
+    /// What an embedder is given for each chunk: [`model_input`].
     pub fn embedding_inputs(&self) -> Vec<String> {
         self.chunks
             .iter()
             .map(|chunk| {
                 let text = chunk.span.slice(&self.document.text).unwrap_or_default();
-                embedding_input(&self.document.title, &chunk.heading_path, text)
+                model_input(&self.document.title, &chunk.heading_path, text)
             })
             .collect()
     }
-}
-
-/// What an embedder is given for a chunk of a document.
-pub(crate) fn embedding_input(title: &str, heading_path: &[String], text: &str) -> String {
-    let headings = heading_path.iter().map(String::as_str);
-    let headings: Vec<&str> = headings.filter(|&heading| heading != title).collect();
-    let lines = [title, &headings.join(" > "), text];
-    let lines: Vec<&str> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    lines.join("\n")
 }
 
 /// Parses and cuts a file that is in memory: one document, or one for each line

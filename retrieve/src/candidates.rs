@@ -3,18 +3,14 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
-use cento_core::{Bm25Score, ChunkNo, CosineScore, Filter, FusedScore, GenerationNo, Sequence};
+use cento_core::{Bm25Score, ChunkNo, CosineScore, FusedScore, GenerationNo, Sequence};
 use cento_embed::Embedder;
-use cento_index::{DenseHits, Effort, LexicalHits, Searched, StoredChunk, View};
+use cento_index::{DenseHits, LexicalHits, Searched, StoredChunk, View};
 use serde::{Deserialize, Serialize};
 
 use crate::dedupe::duplicates;
 use crate::fusion::{LegScores, Scale};
-use crate::{Fusion, Legs, Query, RetrieveError};
-
-/// How many chunks each leg returns unless a deeper ranking is asked for: fixed,
-/// so that the ranking does not depend on how many answers are asked for.
-pub const LEG_DEPTH: usize = 100;
+use crate::{Legs, Query, Ranking, Reranked, RerankedFrom, RetrieveError};
 
 /// What one leg says of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,18 +23,6 @@ pub struct LegScore<S> {
     pub score: S,
 }
 
-/// Which candidates are wanted, and how they are put in order.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) filter: Option<&'a Filter>,
-    pub(crate) legs: Legs,
-    pub(crate) fusion: Fusion,
-    /// How many chunks each leg returns.
-    pub(crate) depth: usize,
-    /// How hard the dense leg looks.
-    pub(crate) effort: Effort,
-}
-
 /// A chunk that could answer.
 #[derive(Debug)]
 pub(crate) struct Candidate {
@@ -47,6 +31,8 @@ pub(crate) struct Candidate {
     pub(crate) fused: FusedScore,
     /// The place among all candidates of the better one with the same text.
     pub(crate) duplicate_of: Option<usize>,
+    /// What reranking says of it, if it was asked.
+    pub(crate) reranked: Option<RerankedFrom>,
 }
 
 /// All that the legs found, best first.
@@ -59,18 +45,20 @@ pub(crate) struct Candidates {
     pub(crate) dense: usize,
     /// How the dense leg went about it; absent if the query has no vector.
     pub(crate) dense_search: Option<Searched>,
+    /// How reranking went, if it was asked for.
+    pub(crate) reranked: Option<Reranked>,
     pub(crate) generation: GenerationNo,
     pub(crate) sequence: Sequence,
 }
 
 impl Candidates {
-    /// Asks the legs, lets each score what only the other found, and ranks the
-    /// union.
+    /// Asks the legs, lets each score what only the other found, ranks the union, and
+    /// has the best of it reranked if that is wanted.
     pub(crate) fn find(
         view: &View,
         embedder: &dyn Embedder,
         query: &Query,
-        wanted: &Wanted<'_>,
+        wanted: &Ranking<'_>,
     ) -> Result<Self, RetrieveError> {
         let allowed = wanted.filter.map(|filter| view.allowed(filter));
         let allowed = allowed.transpose()?;
@@ -116,8 +104,11 @@ impl Candidates {
             alone => alone.scores(&legs),
         };
         let chunks = view.chunks(&numbers)?;
+        let mut ranked = rank(chunks, &legs, &fused);
+        let reranked = (wanted.rerank.as_ref()).map(|rerank| rerank.apply(query, &mut ranked));
         Ok(Self {
-            ranked: rank(chunks, &legs, &fused),
+            ranked,
+            reranked,
             lexical: lexical.hits.len(),
             dense: dense.as_ref().map_or(0, |(_, hits)| hits.hits.len()),
             dense_search: dense.map(|(_, hits)| hits.searched),
@@ -215,6 +206,7 @@ fn rank(chunks: Vec<StoredChunk>, legs: &[LegScores], fused: &[FusedScore]) -> V
             legs,
             fused,
             duplicate_of: None,
+            reranked: None,
         })
         .collect();
     ranked.sort_by(best_first);

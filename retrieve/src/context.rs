@@ -2,29 +2,23 @@
 
 use cento_core::{ByteSpan, Filter, TokenBudget, TokenCount};
 use cento_embed::Embedder;
-use cento_index::{Effort, StoredChunk, View};
+use cento_index::{StoredChunk, View};
 use serde::{Deserialize, Serialize};
 
-use crate::candidates::{Candidates, LEG_DEPTH, Wanted};
+use crate::candidates::Candidates;
 use crate::pack::{Rendered, pack};
 use crate::passages::Layout;
 use crate::receipt::{Decision, entries};
 use crate::render::render;
-use crate::{Citation, Fusion, Legs, Query, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
+use crate::{Citation, Query, Ranking, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
 
 /// What a context is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct ContextRequest<'a> {
     /// The question, as a person would ask it.
     pub query: &'a str,
-    /// Which documents may be quoted; all of them if absent.
-    pub filter: Option<&'a Filter>,
-    /// Which legs are asked.
-    pub legs: Legs,
-    /// How the legs' scores become one, if there are two.
-    pub fusion: Fusion,
-    /// How hard the dense leg looks; see [`effort`](crate::effort).
-    pub effort: Effort,
+    /// How candidates are found and put in order.
+    pub ranking: Ranking<'a>,
     /// The most tokens of the whole rendered string.
     pub budget: TokenBudget,
     /// What counts them.
@@ -59,14 +53,7 @@ pub fn context(
     request: &ContextRequest<'_>,
 ) -> Result<ContextResponse, RetrieveError> {
     let query = Query::new(request.query)?;
-    let wanted = Wanted {
-        filter: request.filter,
-        legs: request.legs,
-        fusion: request.fusion,
-        depth: LEG_DEPTH,
-        effort: request.effort,
-    };
-    let found = Candidates::find(view, embedder, &query, &wanted)?;
+    let found = Candidates::find(view, embedder, &query, &request.ranking)?;
     let text = |chunk: &StoredChunk, span| Ok(view.text(chunk, span)?);
     assemble(&query, &found, request, text)
 }
@@ -113,9 +100,9 @@ pub(crate) fn assemble(
         tokens,
         receipt: Receipt {
             query: query.as_str().to_owned(),
-            filter: request.filter.map(Filter::to_json),
-            legs: request.legs,
-            fusion: request.fusion,
+            filter: request.ranking.filter.map(Filter::to_json),
+            legs: request.ranking.legs,
+            fusion: request.ranking.fusion,
             budget: request.budget,
             tokens,
             tokenizer: request.tokenizer.name().to_owned(),
@@ -123,6 +110,7 @@ pub(crate) fn assemble(
             sequence: found.sequence,
             dense_exact: found.dense_search.map(|searched| searched.is_exact()),
             dense_search: found.dense_search,
+            rerank: found.reranked.clone(),
             counts: ReceiptCounts::of(found, &candidates, citations.len()),
             candidates,
         },
@@ -206,15 +194,13 @@ mod tests {
             ranked,
             dense: 0,
             dense_search: Some(Searched::default()),
+            reranked: None,
             generation: GenerationNo(1),
             sequence: Sequence(3),
         };
         let request = ContextRequest {
             query: "why?",
-            filter: None,
-            legs: Legs::default(),
-            fusion: Fusion::default(),
-            effort: Effort::default(),
+            ranking: Ranking::default(),
             budget: TokenBudget::new(budget).expect("not zero"),
             tokenizer,
         };

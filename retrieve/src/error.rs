@@ -43,6 +43,12 @@ pub enum RetrieveError {
         /// What is wrong with what was asked.
         reason: String,
     },
+    /// The caller's fault: nothing is reranked so.
+    #[error("{reason}")]
+    Rerank {
+        /// What is wrong with what was asked.
+        reason: String,
+    },
     /// The caller's fault: no built-in tokenizer has this name.
     #[error(
         "no tokenizer is called '{name}'; there is: {known}, or the path of a tokenizer.json file"

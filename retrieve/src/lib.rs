@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! query ─→ legs ─→ fusion ─→ duplicates collapse ─┬─→ search: the best chunks
-//!          (fixed depth)                          └─→ context: passages, packed
+//!          (fixed depth)     ─→ maybe reranking   └─→ context: passages, packed
 //!                                                      into an exact budget, with
 //!                                                      citations and a receipt
 //! ```
@@ -26,8 +26,10 @@ mod legs;
 mod pack;
 mod passages;
 mod query;
+mod ranking;
 mod receipt;
 mod render;
+mod rerank;
 mod search;
 mod tokenizer;
 
@@ -35,7 +37,7 @@ mod tokenizer;
 #[path = "../tests/common/mod.rs"]
 mod test_common;
 
-pub use candidates::{LEG_DEPTH, LegScore};
+pub use candidates::LegScore;
 pub use citation::Citation;
 pub use context::{ContextRequest, ContextResponse, context};
 pub use effort::{MAX_EF, effort};
@@ -43,7 +45,11 @@ pub use error::RetrieveError;
 pub use fusion::Fusion;
 pub use legs::Legs;
 pub use query::{MAX_QUERY_CHARS, Query};
+pub use ranking::{LEG_DEPTH, Ranking};
 pub use receipt::{Decision, DropReason, Receipt, ReceiptCounts, ReceiptEntry};
 pub use render::{render, unescape_attribute, unescape_text};
-pub use search::{RankedChunk, SearchHit, SearchRequest, SearchResponse, rank, search};
+pub use rerank::{Rerank, Reranked, RerankedFrom};
+pub use search::{
+    RankedChunk, RankedChunks, SearchHit, SearchRequest, SearchResponse, rank, search,
+};
 pub use tokenizer::Tokenizer;

@@ -253,6 +253,7 @@ pub(crate) mod tests {
                 },
                 fused: FusedScore(1.0 / (place + 1) as f32),
                 duplicate_of,
+                reranked: None,
             })
             .collect()
     }

@@ -1,6 +1,7 @@
 //! What became of every candidate, and why?
 //!
-//! The JSON shape is part of the interface: names are only ever added.
+//! The JSON shape is part of the interface: names are only ever added. `rerank` stands
+//! there only where it was asked for, and in a candidate only where it was judged.
 //!
 //! ```json
 //! {
@@ -8,11 +9,13 @@
 //!   "budget": 2000, "tokens": 1987, "tokenizer": "o200k",
 //!   "generation": 1, "sequence": 12, "dense_exact": true,
 //!   "dense_search": {"scanned": 1, "walked": 0, "walked_among": 0, "compared": 260},
+//!   "rerank": {"model": "…", "head": 50, "judged": 50, "deadline_ms": 500, "failed": null},
 //!   "counts": {"candidates": 150, "lexical": 100, "dense": 100,
 //!              "taken": 14, "duplicates": 3, "too_large": 133, "passages": 9},
 //!   "candidates": [
 //!     {"rank": 1, "chunk": "a.md#…", "document": "a.md", "span": {"start": 0, "end": 412},
 //!      "score": 1.2, "lexical": {"rank": 1, "score": 9.1}, "dense": {"rank": 4, "score": 0.61},
+//!      "rerank": {"score": 7.9, "fused_rank": 3},
 //!      "decision": {"kind": "taken", "passage": 1, "tokens": 143}},
 //!     {"…": "…", "decision": {"kind": "dropped", "reason": "duplicate_of", "chunk": "a.md#…"}},
 //!     {"…": "…", "decision": {"kind": "dropped", "reason": "does_not_fit", "needs": 120, "left": 13}}
@@ -30,7 +33,7 @@ use serde_json::Value;
 
 use crate::candidates::{Candidate, Candidates};
 use crate::pack::Fate;
-use crate::{Fusion, LegScore, Legs};
+use crate::{Fusion, LegScore, Legs, Reranked, RerankedFrom};
 
 /// How a context came about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,9 +63,12 @@ pub struct Receipt {
     /// How the dense leg went about it: how many parts it scanned or walked, and
     /// what it compared; absent if the query has no vector.
     pub dense_search: Option<Searched>,
+    /// How reranking went; absent unless it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<Reranked>,
     /// How many of what.
     pub counts: ReceiptCounts,
-    /// Every candidate of either leg exactly once, in the fused order.
+    /// Every candidate of either leg exactly once, best first.
     pub candidates: Vec<ReceiptEntry>,
 }
 
@@ -90,7 +96,8 @@ pub struct ReceiptCounts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReceiptEntry {
-    /// Its place in the fused order, from 1.
+    /// Its place among all candidates, from 1: in the fused order, unless that was
+    /// reranked.
     pub rank: usize,
     /// Its public id.
     pub chunk: ChunkId,
@@ -104,6 +111,9 @@ pub struct ReceiptEntry {
     pub lexical: LegScore<Bm25Score>,
     /// What the dense leg says; absent if the query has no vector.
     pub dense: Option<LegScore<CosineScore>>,
+    /// What reranking says of it; absent unless it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankedFrom>,
     /// Taken or dropped.
     pub decision: Decision,
 }
@@ -149,7 +159,7 @@ pub enum DropReason {
     },
 }
 
-/// The entries of all candidates in the fused order, given the decisions on
+/// The entries of all candidates in their order, given the decisions on
 /// the distinct ones in that order.
 pub(crate) fn entries(ranked: &[Candidate], decisions: Vec<Decision>) -> Vec<ReceiptEntry> {
     let places = || ranked.iter().enumerate();
@@ -176,6 +186,7 @@ fn entry(place: usize, candidate: &Candidate, decision: Decision) -> ReceiptEntr
         score: candidate.fused,
         lexical: candidate.legs.lexical,
         dense: candidate.legs.dense,
+        rerank: candidate.reranked,
         decision,
     }
 }

@@ -1,33 +1,23 @@
 //! Which chunks answer a query best?
 
 use cento_core::{
-    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, Filter, FusedScore, GenerationNo,
-    Sequence,
+    Bm25Score, ByteSpan, ChunkId, CosineScore, DocumentId, FusedScore, GenerationNo, Sequence,
 };
 use cento_embed::Embedder;
-use cento_index::{Effort, Searched, View};
+use cento_index::{Searched, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::candidates::{Candidate, Candidates, Wanted};
-use crate::{Fusion, LegScore, Legs, Query, RetrieveError};
+use crate::candidates::{Candidate, Candidates};
+use crate::{Fusion, LegScore, Legs, Query, Ranking, Reranked, RerankedFrom, RetrieveError};
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchRequest<'a> {
     /// The question, as a person would ask it.
     pub query: &'a str,
-    /// Which documents may be found; all of them if absent.
-    pub filter: Option<&'a Filter>,
-    /// Which legs are asked.
-    pub legs: Legs,
-    /// How the legs' scores become one, if there are two.
-    pub fusion: Fusion,
-    /// How many chunks each leg returns; [`LEG_DEPTH`](crate::LEG_DEPTH) unless
-    /// there is a reason to look deeper.
-    pub depth: usize,
-    /// How hard the dense leg looks; see [`effort`](crate::effort).
-    pub effort: Effort,
+    /// How candidates are found and put in order.
+    pub ranking: Ranking<'a>,
     /// The most answers; it only cuts, the ranking does not depend on it.
     pub limit: usize,
 }
@@ -36,7 +26,7 @@ pub struct SearchRequest<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SearchHit {
-    /// Its place in the fused order, from 1; the duplicates of better chunks
+    /// Its place among all candidates, from 1; the duplicates of better chunks
     /// have places too, so that a receipt gives a chunk the same rank.
     pub rank: usize,
     /// Its public id.
@@ -63,6 +53,9 @@ pub struct SearchHit {
     pub lexical: LegScore<Bm25Score>,
     /// What the dense leg says; absent if the query has no vector.
     pub dense: Option<LegScore<CosineScore>>,
+    /// What reranking says of it; absent unless it was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankedFrom>,
     /// Lower-ranked candidates with the same text, best first.
     pub duplicates: Vec<ChunkId>,
 }
@@ -89,6 +82,9 @@ pub struct SearchResponse {
     pub dense_search: Option<Searched>,
     /// How many chunks the legs found together, duplicates included.
     pub candidates: usize,
+    /// How reranking went; absent unless it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<Reranked>,
 }
 
 /// Finds the chunks that answer a query best.
@@ -106,15 +102,16 @@ pub fn search(
         hits: hits(&found.ranked, request.limit),
         generation: found.generation,
         sequence: found.sequence,
-        legs: request.legs,
-        fusion: request.fusion,
+        legs: request.ranking.legs,
+        fusion: request.ranking.fusion,
         dense_exact: found.dense_search.map(|searched| searched.is_exact()),
         dense_search: found.dense_search,
         candidates: found.ranked.len(),
+        rerank: found.reranked,
     })
 }
 
-/// One candidate's place in the fused order.
+/// One candidate in a ranking.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RankedChunk {
     /// Its public id.
@@ -123,12 +120,22 @@ pub struct RankedChunk {
     pub document: DocumentId,
     /// Its bytes in the document's canonical text.
     pub span: ByteSpan,
-    /// The fused score; its scale depends on the fusion.
+    /// The fused score; its scale depends on the fusion. Reranking changes the order
+    /// and not this.
     pub score: FusedScore,
 }
 
-/// Every candidate in the fused order, best first, the duplicates of better
-/// ones with the scores that are their own. [`search`] is this order with equal
+/// All candidates of a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankedChunks {
+    /// The candidates, best first.
+    pub chunks: Vec<RankedChunk>,
+    /// How reranking went, if it was asked for.
+    pub rerank: Option<Reranked>,
+}
+
+/// Every candidate, best first, the duplicates of better
+/// ones with the fused scores that are their own. [`search`] is this order with equal
 /// texts collapsed; whoever judges documents needs all of them, because equal
 /// texts may be judged apart.
 ///
@@ -138,17 +145,19 @@ pub fn rank(
     view: &View,
     embedder: &dyn Embedder,
     request: &SearchRequest<'_>,
-) -> Result<Vec<RankedChunk>, RetrieveError> {
+) -> Result<RankedChunks, RetrieveError> {
     let found = find(view, embedder, request)?;
     let ranked = found.ranked.into_iter().take(request.limit);
-    Ok(ranked
-        .map(|candidate| RankedChunk {
-            chunk: candidate.chunk.id,
-            document: candidate.chunk.document.id.clone(),
-            span: candidate.chunk.span,
-            score: candidate.fused,
-        })
-        .collect())
+    let chunks = ranked.map(|candidate| RankedChunk {
+        chunk: candidate.chunk.id,
+        document: candidate.chunk.document.id.clone(),
+        span: candidate.chunk.span,
+        score: candidate.fused,
+    });
+    Ok(RankedChunks {
+        chunks: chunks.collect(),
+        rerank: found.reranked,
+    })
 }
 
 fn find(
@@ -157,14 +166,7 @@ fn find(
     request: &SearchRequest<'_>,
 ) -> Result<Candidates, RetrieveError> {
     let query = Query::new(request.query)?;
-    let wanted = Wanted {
-        filter: request.filter,
-        legs: request.legs,
-        fusion: request.fusion,
-        depth: request.depth,
-        effort: request.effort,
-    };
-    Candidates::find(view, embedder, &query, &wanted)
+    Candidates::find(view, embedder, &query, &request.ranking)
 }
 
 fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {
@@ -194,6 +196,7 @@ fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {
                 score: candidate.fused,
                 lexical: candidate.legs.lexical,
                 dense: candidate.legs.dense,
+                rerank: candidate.reranked,
                 duplicates,
             }
         })

@@ -7,10 +7,10 @@ mod shelves;
 
 use cento_core::{ChunkNo, CoreError, Filter, TokenBudget, TokenCount};
 use cento_embed::Embedder;
-use cento_index::{Effort, IndexError, StoredChunk};
+use cento_index::{IndexError, StoredChunk};
 use cento_retrieve::{
-    ContextRequest, Decision, DropReason, Fusion, LEG_DEPTH, Legs, RetrieveError, SearchRequest,
-    Tokenizer, context, search,
+    ContextRequest, Decision, DropReason, Fusion, Ranking, RetrieveError, SearchRequest, Tokenizer,
+    context, search,
 };
 use serde_json::{Value, json};
 use shelves::{Collection, EMBEDDER};
@@ -30,11 +30,7 @@ fn collection() -> Collection {
 fn asked(query: &str) -> SearchRequest<'_> {
     SearchRequest {
         query,
-        filter: None,
-        legs: Legs::default(),
-        fusion: Fusion::default(),
-        effort: Effort::default(),
-        depth: LEG_DEPTH,
+        ranking: Ranking::default(),
         limit: 10,
     }
 }
@@ -58,7 +54,10 @@ fn what_cannot_be_asked_is_refused() {
     ] {
         let filter = filter(&unfit);
         let request = SearchRequest {
-            filter: Some(&filter),
+            ranking: Ranking {
+                filter: Some(&filter),
+                ..Ranking::default()
+            },
             ..asked("gateway")
         };
         assert!(matches!(
@@ -105,10 +104,10 @@ fn a_filter_holds_for_all_that_is_quoted() {
     let ask = |filter: &Filter| {
         let request = ContextRequest {
             query: "gateway refunds page invoices",
-            filter: Some(filter),
-            legs: Legs::default(),
-            fusion: Fusion::default(),
-            effort: Effort::default(),
+            ranking: Ranking {
+                filter: Some(filter),
+                ..Ranking::default()
+            },
             budget: TokenBudget::new(1_000).expect("not zero"),
             tokenizer: &tokenizer,
         };
@@ -139,10 +138,10 @@ fn an_equal_text_is_quoted_once_and_its_twin_is_in_the_receipt() {
     let tokenizer = Tokenizer::named("cl100k").expect("built in");
     let request = ContextRequest {
         query: "gateway offline",
-        filter: None,
-        legs: Legs::default(),
-        fusion: Fusion::Rrf,
-        effort: Effort::default(),
+        ranking: Ranking {
+            fusion: Fusion::Rrf,
+            ..Ranking::default()
+        },
         budget: TokenBudget::new(10_000).expect("not zero"),
         tokenizer: &tokenizer,
     };

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use cento_core::{Filter, TokenBudget, TokenCount};
-use cento_index::{Effort, View};
+use cento_index::View;
 use cento_retrieve::{
-    ContextRequest, ContextResponse, Decision, DropReason, Fusion, LEG_DEPTH, Legs, SearchRequest,
+    ContextRequest, ContextResponse, Decision, DropReason, Fusion, Legs, Ranking, SearchRequest,
     Tokenizer, context, search,
 };
 use common::{any_text, any_title, tokenizer_files};
@@ -68,10 +68,12 @@ fn check(view: &View, question: &Question) -> Result<(), TestCaseError> {
     let tokenizer = question.tokenizer.get(&TOKENIZERS);
     let request = ContextRequest {
         query: &question.query,
-        filter: question.filtered.then_some(&shelf),
-        legs: *question.legs.get(&Legs::ALL),
-        fusion: *question.fusion.get(&Fusion::ALL),
-        effort: Effort::default(),
+        ranking: Ranking {
+            filter: question.filtered.then_some(&shelf),
+            legs: *question.legs.get(&Legs::ALL),
+            fusion: *question.fusion.get(&Fusion::ALL),
+            ..Ranking::default()
+        },
         budget: TokenBudget::new(question.budget).expect("not zero"),
         tokenizer,
     };
@@ -107,11 +109,12 @@ fn check_receipt(
 ) -> Result<(), TestCaseError> {
     let everything = SearchRequest {
         query: request.query,
-        filter: request.filter,
-        legs: request.legs,
-        fusion: request.fusion,
-        effort: Effort::default(),
-        depth: LEG_DEPTH,
+        ranking: Ranking {
+            filter: request.ranking.filter,
+            legs: request.ranking.legs,
+            fusion: request.ranking.fusion,
+            ..Ranking::default()
+        },
         limit: usize::MAX,
     };
     let found = search(view, &*EMBEDDER, &everything).expect("an answer");

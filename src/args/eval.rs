@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cento_embed::Bundled;
 use cento_eval::{Measure, Selection};
 use cento_ingest::Chunking;
-use cento_retrieve::{Fusion, LEG_DEPTH, Legs};
+use cento_retrieve::{Fusion, LEG_DEPTH, Legs, Rerank};
 use clap::{Args as ClapArgs, Subcommand};
 
 use super::EffortArgs;
@@ -119,6 +119,14 @@ pub(crate) struct EvalRunArgs {
 
     #[command(flatten)]
     pub(crate) effort: EffortArgs,
+
+    /// Rerank the best candidates with this model.
+    #[arg(long, value_name = "DIR|URL#MODEL")]
+    pub(crate) rerank: Option<String>,
+
+    /// How many candidates are reranked.
+    #[arg(long, default_value_t = Rerank::HEAD, requires = "rerank", value_name = "COUNT")]
+    pub(crate) rerank_head: usize,
 
     /// Ask each query only of documents whose metadata field has the value that
     /// the query has there.

@@ -13,7 +13,7 @@ use crate::{filter, output};
 
 pub(crate) fn run(place: &Place, args: &ContextArgs, json: bool) -> Outcome {
     let budget = TokenBudget::new(args.max_tokens)?;
-    let target = Target::existing(place)?;
+    let target = Target::existing(&place.reranking(&args.query.rerank))?;
     let collection = name(&args.query.collection.collection)?;
     target.tell_recovery(&collection)?;
     let asked = ContextQuery {
@@ -23,6 +23,7 @@ pub(crate) fn run(place: &Place, args: &ContextArgs, json: bool) -> Outcome {
         recall: args.query.effort.recall,
         ef: args.query.effort.ef,
         exact: args.query.effort.exact,
+        rerank: args.query.rerank.asked(),
         ..ContextQuery::new(collection, &args.query.query, budget)
     };
     let response = target.context(&asked, &args.tokenizer)?;
@@ -37,6 +38,9 @@ pub(crate) fn run(place: &Place, args: &ContextArgs, json: bool) -> Outcome {
         output::note(text);
     }
     output::note(totals(&response.receipt));
+    if let Some(told) = &response.receipt.rerank {
+        output::note(output::reranked(told));
+    }
     if args.receipt {
         for entry in &response.receipt.candidates {
             output::note(receipt_line(entry));
@@ -89,7 +93,11 @@ pub(crate) fn receipt_line(entry: &ReceiptEntry) -> String {
         },
     };
     format!(
-        "{:>4}. {:.4}  {} bytes {}  {fate}",
-        entry.rank, entry.score.0, entry.document, entry.span
+        "{:>4}. {:.4}  {} bytes {}{}  {fate}",
+        entry.rank,
+        entry.score.0,
+        entry.document,
+        entry.span,
+        output::judged(entry.rerank.as_ref())
     )
 }

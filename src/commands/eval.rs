@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cento_api::Problem;
 use cento_core::TokenBudget;
-use cento_embed::{EmbeddingCache, cached};
+use cento_embed::{EmbeddingCache, cached, open_reranker};
 use cento_eval::{Dataset, Means, Outcome, Plan, Qrels, Run};
 use cento_index::Effort;
 use cento_ingest::Chunking;
@@ -41,6 +41,10 @@ fn run_set(place: &Place, args: &EvalRunArgs, json: bool) -> CommandOutcome {
         fusion: args.fusion,
         depth: depth(args.depth)?,
         effort: args.effort.or(Effort::Exact)?,
+        rerank: match &args.rerank {
+            Some(model) => Some((Arc::from(open_reranker(model)?), args.rerank_head)),
+            None => None,
+        },
         filter_by: args.filter_by.as_deref().map(field).transpose()?,
         queries: args.budgets.queries,
         measures: args.measures.measures.clone(),
@@ -92,6 +96,7 @@ fn measure_candidates(args: &EvalContextsArgs, json: bool) -> CommandOutcome {
         fusion: Fusion::default(),
         depth: LEG_DEPTH,
         effort: Effort::Exact,
+        rerank: None,
         filter_by: None,
         queries: args.budgets.queries,
         measures: vec![],

@@ -11,7 +11,7 @@ use crate::target::{Place, Target, name};
 use crate::{filter, output};
 
 pub(crate) fn run(place: &Place, args: &SearchArgs, json: bool) -> Outcome {
-    let target = Target::existing(place)?;
+    let target = Target::existing(&place.reranking(&args.query.rerank))?;
     let collection = name(&args.query.collection.collection)?;
     target.tell_recovery(&collection)?;
     let asked = SearchQuery {
@@ -21,6 +21,7 @@ pub(crate) fn run(place: &Place, args: &SearchArgs, json: bool) -> Outcome {
         recall: args.query.effort.recall,
         ef: args.query.effort.ef,
         exact: args.query.effort.exact,
+        rerank: args.query.rerank.asked(),
         limit: args.limit,
         ..SearchQuery::new(&args.query.query)
     };
@@ -34,6 +35,9 @@ pub(crate) fn run(place: &Place, args: &SearchArgs, json: bool) -> Outcome {
     }
     for hit in &response.hits {
         print(hit);
+    }
+    if let Some(told) = &response.rerank {
+        output::note(output::reranked(told));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -55,8 +59,9 @@ fn print(hit: &SearchHit) {
         .as_ref()
         .map_or("none".to_owned(), |dense| leg(dense.rank, dense.score.0));
     output::line(format_args!(
-        "     bytes {}  lexical {lexical}  dense {dense}",
-        hit.span
+        "     bytes {}  lexical {lexical}  dense {dense}{}",
+        hit.span,
+        output::judged(hit.rerank.as_ref())
     ));
     output::line(format_args!("     {}", output::shorten(&hit.text, 160)));
 }

@@ -23,6 +23,7 @@ pub(crate) fn run(place: &Place, args: &ServeArgs, json: bool) -> Outcome {
         allowed_hosts: args.allowed_hosts.clone(),
         allowed_models: args.embedders.clone(),
         max_document_bytes: args.max_document_bytes,
+        reranker: args.reranker.clone(),
         embedding_cache_bytes: place.embedding_cache_bytes,
         store: place.options.clone(),
         compact_at: args.compact_at.0,

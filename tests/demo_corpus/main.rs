@@ -12,9 +12,9 @@ use std::sync::Arc;
 use cento_core::{CollectionName, DocumentId, TokenBudget};
 use cento_embed::Bundled;
 use cento_eval::{EvidenceMeans, EvidenceScore, Gold, cited_spans, load, verify};
-use cento_index::{Effort, Engine, Store, View};
+use cento_index::{Engine, Store, View};
 use cento_ingest::{Chunking, Options, Source, collection_settings, ingest};
-use cento_retrieve::{ContextRequest, Fusion, Legs, Tokenizer, context};
+use cento_retrieve::{ContextRequest, Fusion, Ranking, Tokenizer, context};
 
 fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("data/demo")
@@ -72,10 +72,10 @@ fn means(demo: &Demo, view: &View, gold: &[Gold], fusion: Fusion, tokens: usize)
     EvidenceMeans::of(gold.iter().map(|gold| {
         let request = ContextRequest {
             query: &gold.query,
-            filter: None,
-            legs: Legs::default(),
-            fusion,
-            effort: Effort::default(),
+            ranking: Ranking {
+                fusion,
+                ..Ranking::default()
+            },
             budget: TokenBudget::new(tokens).unwrap(),
             tokenizer: &tokenizer,
         };

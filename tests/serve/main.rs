@@ -4,6 +4,7 @@
 
 mod beside;
 mod keeping;
+mod reranking;
 mod server;
 mod transcript;
 mod transfers;

@@ -28,6 +28,7 @@ pub(crate) async fn search(
     let found = app
         .work(Lane::Query, move |service| service.search(&name, &asked))
         .await?;
+    app.metrics.reranked(found.rerank.as_ref());
     Ok(Answer(found))
 }
 
@@ -47,5 +48,6 @@ pub(crate) async fn context(
     let found = app
         .work(Lane::Query, move |service| service.context(&asked))
         .await?;
+    app.metrics.reranked(found.receipt.rerank.as_ref());
     Ok(Answer(found))
 }

@@ -2,13 +2,14 @@
 
 use cento_core::{CollectionName, Filter};
 use cento_retrieve::{
-    ContextRequest, ContextResponse, LEG_DEPTH, RetrieveError, SearchRequest, SearchResponse,
+    ContextRequest, ContextResponse, Ranking, RetrieveError, SearchRequest, SearchResponse,
     Tokenizer, context, effort, search,
 };
 use serde_json::Value;
 
 use super::Service;
 use super::documents::within;
+use super::reranking::note_failure;
 use crate::Problem;
 use crate::types::{ContextQuery, SearchQuery};
 
@@ -16,8 +17,8 @@ impl Service {
     /// The chunks that answer a question best.
     ///
     /// # Errors
-    /// `unknown_collection`, `model_mismatch`, and what is wrong with the
-    /// query or its filter.
+    /// `unknown_collection`, `model_mismatch`, `no_reranker`, and what is wrong with
+    /// the query or its filter.
     pub fn search(
         &self,
         name: &CollectionName,
@@ -26,17 +27,25 @@ impl Service {
         let filter = filter(asked.filter.as_ref())?;
         let limit = within("limit", asked.limit, SearchQuery::MAX_LIMIT)?;
         let opened = self.opened(name)?;
-        let request = SearchRequest {
-            query: &asked.query,
-            filter: filter.as_ref(),
-            legs: asked.legs,
-            fusion: asked.fusion,
-            effort: effort(asked.recall, asked.ef, asked.exact)?,
-            depth: LEG_DEPTH,
-            limit,
-        };
-        let found = self.on_query_threads(|| search(&opened.view, &*opened.embedder, &request));
-        Ok(found?)
+        let effort = effort(asked.recall, asked.ef, asked.exact)?;
+        self.with_rerank(asked.rerank.as_ref(), |rerank| {
+            let request = SearchRequest {
+                query: &asked.query,
+                ranking: Ranking {
+                    filter: filter.as_ref(),
+                    legs: asked.legs,
+                    fusion: asked.fusion,
+                    effort,
+                    rerank,
+                    ..Ranking::default()
+                },
+                limit,
+            };
+            let answer = || search(&opened.view, &*opened.embedder, &request);
+            let found = self.on_query_threads(answer)?;
+            note_failure(found.rerank.as_ref());
+            Ok(found)
+        })
     }
 
     /// What should stand in the prompt, counted by a built-in tokenizer.
@@ -68,17 +77,26 @@ impl Service {
     ) -> Result<ContextResponse, Problem> {
         let filter = filter(asked.filter.as_ref())?;
         let opened = self.opened(&asked.collection)?;
-        let request = ContextRequest {
-            query: &asked.query,
-            filter: filter.as_ref(),
-            legs: asked.legs,
-            fusion: asked.fusion,
-            effort: effort(asked.recall, asked.ef, asked.exact)?,
-            budget: asked.max_tokens,
-            tokenizer,
-        };
-        let found = self.on_query_threads(|| context(&opened.view, &*opened.embedder, &request));
-        Ok(found?)
+        let effort = effort(asked.recall, asked.ef, asked.exact)?;
+        self.with_rerank(asked.rerank.as_ref(), |rerank| {
+            let request = ContextRequest {
+                query: &asked.query,
+                ranking: Ranking {
+                    filter: filter.as_ref(),
+                    legs: asked.legs,
+                    fusion: asked.fusion,
+                    effort,
+                    rerank,
+                    ..Ranking::default()
+                },
+                budget: asked.max_tokens,
+                tokenizer,
+            };
+            let answer = || context(&opened.view, &*opened.embedder, &request);
+            let found = self.on_query_threads(answer)?;
+            note_failure(found.receipt.rerank.as_ref());
+            Ok(found)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 //! Their answers are the types of `cento_retrieve`.
 
 use cento_core::{CollectionName, TokenBudget};
-use cento_retrieve::{Fusion, Legs};
+use cento_retrieve::{Fusion, Legs, Rerank};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -44,6 +44,9 @@ pub struct SearchQuery {
     /// Whether every vector is compared, in the place of `recall`.
     #[serde(default)]
     pub exact: bool,
+    /// That the server's reranking model looks at the best candidates again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankQuery>,
     /// The most answers. It only cuts: the ranking does not depend on it.
     #[serde(
         default = "SearchQuery::default_limit",
@@ -67,12 +70,53 @@ impl SearchQuery {
             recall: None,
             ef: None,
             exact: false,
+            rerank: None,
             limit: Self::default_limit(),
         }
     }
 
     fn default_limit() -> usize {
         10
+    }
+}
+
+/// How the server's reranking model looks at the best candidates again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RerankQuery {
+    /// How many candidates it judges, the best with distinct texts.
+    #[serde(
+        default = "RerankQuery::default_head",
+        deserialize_with = "super::whole::number"
+    )]
+    #[schema(minimum = 1, maximum = 200, default = 50)]
+    pub head: usize,
+    /// How many milliseconds it has. What it has not judged by then stays behind what
+    /// it has, in the fused order; `rerank.judged` in the answer says how many it has.
+    #[serde(
+        default = "RerankQuery::default_deadline_ms",
+        deserialize_with = "super::whole::number"
+    )]
+    #[schema(minimum = 1, maximum = 10000, default = 500)]
+    pub deadline_ms: usize,
+}
+
+impl RerankQuery {
+    fn default_head() -> usize {
+        Rerank::HEAD
+    }
+
+    fn default_deadline_ms() -> usize {
+        usize::try_from(Rerank::DEADLINE.as_millis()).unwrap_or(usize::MAX)
+    }
+}
+
+impl Default for RerankQuery {
+    fn default() -> Self {
+        Self {
+            head: Self::default_head(),
+            deadline_ms: Self::default_deadline_ms(),
+        }
     }
 }
 
@@ -114,6 +158,9 @@ pub struct ContextQuery {
     /// Whether every vector is compared, in the place of `recall`.
     #[serde(default)]
     pub exact: bool,
+    /// That the server's reranking model looks at the best candidates again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerank: Option<RerankQuery>,
     /// The most tokens of the whole rendered context.
     #[serde(deserialize_with = "super::whole::budget")]
     pub max_tokens: TokenBudget,
@@ -136,6 +183,7 @@ impl ContextQuery {
             recall: None,
             ef: None,
             exact: false,
+            rerank: None,
             max_tokens: budget,
             tokenizer: None,
         }

@@ -39,6 +39,7 @@ impl Server {
             embedding_cache_bytes: config.embedding_cache_bytes,
             models: Models::Named(config.allowed_models.clone()),
             query_threads: 2,
+            reranker: config.reranker.clone(),
             store: config.store.clone(),
         };
         let service = Service::open(&config.data, options).unwrap();

@@ -15,12 +15,16 @@ pub(super) fn report(report: &Report) {
             legs,
             fusion,
             effort,
+            rerank,
             ..
         } => {
             let fusion = fusion
                 .map(|fusion| format!(" {fusion}"))
                 .unwrap_or_default();
-            format!("{legs}{fusion}, {effort}, chunks {chunking}, {embedder}")
+            let rerank = rerank.as_ref().map_or(String::new(), |rerank| {
+                format!(", the best {} reranked by {}", rerank.head, rerank.model)
+            });
+            format!("{legs}{fusion}, {effort}, chunks {chunking}, {embedder}{rerank}")
         }
         System::Candidates { .. } => "another system's candidates".to_owned(),
     };
