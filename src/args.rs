@@ -257,8 +257,8 @@ pub(crate) struct QueryArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RerankArgs {
     /// Rerank the best candidates: with this model, a directory with a cross-encoder
-    /// in ONNX's format or URL#MODEL of a server that reranks as Cohere's API does; or
-    /// with the model of the server that answers, if none is named.
+    /// in ONNX's format or URL#MODEL of a server that reranks as Cohere's API does. If
+    /// none is named: with that of the server that answers, or else CENTO_RERANKER.
     #[arg(
         long,
         num_args = 0..=1,

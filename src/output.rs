@@ -100,7 +100,10 @@ pub(crate) fn reranked(told: &Reranked) -> String {
         failed,
     } = told;
     match failed {
-        Some(reason) => format!("not reranked, the fused order stands: {reason}"),
+        Some(failure) => format!(
+            "not reranked, the fused order stands: {} [{}]",
+            failure.detail, failure.code
+        ),
         None if judged < head => {
             format!("reranked {judged} of {head} candidates within {deadline_ms} ms, by {model}")
         }

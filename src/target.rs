@@ -75,7 +75,9 @@ impl Target {
         let there = |url: &str| match place.reranker {
             None => Ok(Self::There(Client::new(url)?)),
             Some(_) => {
-                let detail = format!("{url} answers, and it reranks with a model of its own");
+                let detail = format!(
+                    "{url} answers, and a server reranks only with a model that it was started with"
+                );
                 Err(Problem::new("needs_directory", 409, detail)
                     .with_help("say --rerank without a model; `cento serve --reranker MODEL` names the server's"))
             }
@@ -87,7 +89,7 @@ impl Target {
             Ok(store) => {
                 let options = ServiceOptions {
                     embedding_cache_bytes: place.embedding_cache_bytes,
-                    reranker: place.reranker.clone(),
+                    reranker: place.reranker.clone().or_else(usual_reranker),
                     ..ServiceOptions::default()
                 };
                 let service = Service::over(store, options)?;
@@ -337,6 +339,12 @@ impl Target {
             }
         }
     }
+}
+
+/// The reranking model of who asks a directory and names none.
+fn usual_reranker() -> Option<String> {
+    let model = std::env::var("CENTO_RERANKER").ok();
+    model.filter(|model| !model.is_empty())
 }
 
 /// Checks a collection's name.

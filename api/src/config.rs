@@ -46,8 +46,11 @@ pub struct ServerConfig {
     pub max_json_bytes: usize,
     /// How many queries and reads run at once; 0 means as many as processors.
     pub queries: usize,
-    /// How many of them may wait for their turn.
+    /// How many of them may wait for their turn, and of those that are reranked.
     pub queries_waiting: usize,
+    /// How many queries that are reranked run at once: most of the time they wait for
+    /// the model.
+    pub reranks: usize,
     /// How many writes of JSON requests run at once; 0 means half as many as
     /// processors, and at least one.
     pub writes: usize,
@@ -99,6 +102,7 @@ impl ServerConfig {
             max_json_bytes: 32 << 20,
             queries: 0,
             queries_waiting: 64,
+            reranks: 8,
             writes: 0,
             writes_waiting: 16,
             upkeep: 2,

@@ -23,6 +23,9 @@ use crate::{Problem, ServerConfig};
 pub(crate) enum Lane {
     /// Queries and reads: short, on all processors.
     Query,
+    /// Queries that are reranked: they may wait for another machine, and no other query
+    /// waits for them.
+    Rerank,
     /// Writes of JSON requests: fewer, so that they do not starve queries.
     Write,
     /// What keeps a collection in order and may take minutes: no write of
@@ -33,11 +36,18 @@ pub(crate) enum Lane {
 }
 
 impl Lane {
-    pub(crate) const ALL: [Self; 4] = [Self::Query, Self::Write, Self::Upkeep, Self::Stream];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Query,
+        Self::Rerank,
+        Self::Write,
+        Self::Upkeep,
+        Self::Stream,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Query => "query",
+            Self::Rerank => "rerank",
             Self::Write => "write",
             Self::Upkeep => "upkeep",
             Self::Stream => "stream",
@@ -48,6 +58,7 @@ impl Lane {
 /// The lanes of a server.
 pub(crate) struct CpuPool {
     query: LaneState,
+    rerank: LaneState,
     write: LaneState,
     upkeep: LaneState,
     stream: LaneState,
@@ -69,6 +80,7 @@ impl CpuPool {
     pub(crate) fn new(config: &ServerConfig) -> Self {
         Self {
             query: LaneState::new(config.queries_running(), config.queries_waiting),
+            rerank: LaneState::new(config.reranks.max(1), config.queries_waiting),
             write: LaneState::new(config.writes_running(), config.writes_waiting),
             upkeep: LaneState::new(config.upkeep.max(1), config.upkeep_waiting),
             // Who waits here would wait for another client, not for us.
@@ -131,6 +143,7 @@ impl CpuPool {
     fn lane(&self, lane: Lane) -> &LaneState {
         match lane {
             Lane::Query => &self.query,
+            Lane::Rerank => &self.rerank,
             Lane::Write => &self.write,
             Lane::Upkeep => &self.upkeep,
             Lane::Stream => &self.stream,
@@ -170,7 +183,7 @@ impl Drop for Place<'_> {
 
 fn overloaded(lane: Lane) -> Problem {
     let (code, detail) = match lane {
-        Lane::Query => ("overloaded", "too many queries are waiting already"),
+        Lane::Query | Lane::Rerank => ("overloaded", "too many queries are waiting already"),
         Lane::Write => ("overloaded", "too many writes are waiting already"),
         Lane::Upkeep => ("overloaded", "too much upkeep is waiting already"),
         Lane::Stream => ("overloaded", "too many streams are being taken in already"),

@@ -26,7 +26,7 @@ pub use config::ServerConfig;
 pub use problem::Problem;
 pub use remote_archive::{Download, download, upload};
 pub use server::{run, serve};
-pub use service::{Export, Models, Service, ServiceOptions};
+pub use service::{Export, Models, Service, ServiceOptions, open_reranker};
 
 /// The description of the API in OpenAPI 3.1, as `GET /openapi.json` gives it.
 pub fn openapi_json() -> String {

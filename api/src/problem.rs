@@ -227,21 +227,21 @@ impl From<&EmbedError> for Problem {
             E::RemoteSetting { .. } => new("remote_setting", 500)
                 .with_help("set that variable otherwise where cento is started, or leave it out"),
             E::RemoteUnreachable { .. } => new("remote_unreachable", 503)
-                .with_help("check the URL, and that the embedding server runs; what was ingested before is kept")
+                .with_help("check the URL, and that the model's server runs; what was ingested before is kept")
                 .retryable(),
             E::RemoteRefused { status, .. } => match status {
                 _ if error.is_passing() => new("remote_refused", 503)
-                    .with_help("the embedding server is busy or broken: try again, or see its log; what was ingested before is kept")
+                    .with_help("the model's server is busy or broken: try again, or see its log; what was ingested before is kept")
                     .retryable(),
                 401 | 403 => new("remote_refused", 502)
-                    .with_help("give a key that may use the model: CENTO_EMBED_KEY or CENTO_EMBED_KEY_FILE"),
+                    .with_help("give a key that may use the model: CENTO_EMBED_KEY or CENTO_EMBED_KEY_FILE, CENTO_RERANK_… for reranking"),
                 404 => new("remote_refused", 502).with_help(
                     "check that the server has the model, and that the URL is its API's base, which mostly ends in /v1",
                 ),
                 _ => new("remote_refused", 502),
             },
             E::RemoteAnswer { .. } => new("remote_answer", 502)
-                .with_help("check the URL, and that the model there is one that embeds texts"),
+                .with_help("check the URL, and what the model there is for: one that embeds does not rerank, nor the other way round"),
             E::RemoteTextTooLong { .. } => new("remote_text_too_long", 422).with_help(
                 "cut into smaller chunks, or set CENTO_EMBED_MAX_CHARACTERS to embed only so much of a text",
             ),

@@ -26,6 +26,7 @@ use cento_index::{Counts, Engine, IndexError, Store, StoreOptions, View};
 pub(crate) use generations::Change;
 pub(crate) use models::MISMATCH_HELP;
 pub use models::Models;
+pub use reranking::open_reranker;
 pub use snapshots::Export;
 
 use crate::Problem;

@@ -4,6 +4,7 @@
 //! kind of model that cannot be used), the machine's (a runtime that is missing
 //! or too old, a hub that cannot be reached), or ours.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::Bundled;
@@ -58,7 +59,7 @@ pub enum EmbedError {
         model: String,
     },
     /// The caller's: a file that an embedding model needs is not there.
-    #[error("{} is no embedding model's folder: {missing}", directory.display())]
+    #[error("{} is no model's folder: {missing}", directory.display())]
     ModelFilesMissing {
         /// Where they were looked for.
         directory: PathBuf,
@@ -74,7 +75,7 @@ pub enum EmbedError {
         reason: String,
     },
     /// The caller's: a sound model of a kind that is not served.
-    #[error("{} is not a model that cento can embed with: {reason}", path.display())]
+    #[error("{} is not a model that can be used for this: {reason}", path.display())]
     ModelUnsupported {
         /// The model.
         path: PathBuf,
@@ -173,12 +174,12 @@ pub enum EmbedError {
     #[error("{variable} cannot be used: {reason}")]
     RemoteSetting {
         /// The environment's variable.
-        variable: &'static str,
+        variable: Cow<'static, str>,
         /// What is wrong with it.
         reason: String,
     },
     /// The server's, or the network's: it could not be asked, or did not answer.
-    #[error("the embedding server {server} cannot be reached: {reason}")]
+    #[error("the model server {server} cannot be reached: {reason}")]
     RemoteUnreachable {
         /// Its address.
         server: String,
@@ -186,9 +187,7 @@ pub enum EmbedError {
         reason: String,
     },
     /// The server's, or the caller's: it answered that it does not embed.
-    #[error(
-        "the embedding server {server} refused model '{model}' with status {status}: {message}"
-    )]
+    #[error("the model server {server} refused model '{model}' with status {status}: {message}")]
     RemoteRefused {
         /// Its address.
         server: String,
@@ -200,9 +199,7 @@ pub enum EmbedError {
         message: String,
     },
     /// The server's: what it answered are not the vectors that were asked for.
-    #[error(
-        "the embedding server {server} answered for model '{model}' what cannot be used: {reason}"
-    )]
+    #[error("the model server {server} answered for model '{model}' what cannot be used: {reason}")]
     RemoteAnswer {
         /// Its address.
         server: String,

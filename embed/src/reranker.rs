@@ -39,7 +39,7 @@ impl fmt::Debug for dyn Reranker + '_ {
 
 /// Opens the reranker of a name: `URL#MODEL` is one that a server runs, over the API
 /// that Cohere's has (`URL/rerank`), asked as the variables say that begin with
-/// `CENTO_EMBED_`; a folder or a graph in ONNX's format is a cross-encoder.
+/// `CENTO_RERANK_`; a folder or a graph in ONNX's format is a cross-encoder.
 ///
 /// # Errors
 /// As [`open`](crate::open).
@@ -53,7 +53,7 @@ pub fn open_reranker(model: &str) -> Result<Box<dyn Reranker>, EmbedError> {
 #[cfg(feature = "remote")]
 fn open_remote(model: &str) -> Result<Box<dyn Reranker>, EmbedError> {
     use crate::remote::{Options, RemoteReranker};
-    let options = Options::of_this_process()?;
+    let options = Options::of_reranking()?;
     Ok(Box::new(RemoteReranker::new(model, options)?))
 }
 

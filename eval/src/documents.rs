@@ -147,7 +147,7 @@ pub(crate) fn whole(query: &str, rerank: Option<&Reranked>) -> Result<(), EvalEr
     Err(EvalError::Rerank {
         query: query.to_owned(),
         reason: match &told.failed {
-            Some(reason) => reason.clone(),
+            Some(failure) => failure.detail.clone(),
             None => format!(
                 "{} of {} candidates were judged within {} ms",
                 told.judged, told.head, told.deadline_ms

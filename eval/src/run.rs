@@ -82,6 +82,18 @@ pub fn run(
             "a context has a fixed depth: leave --depth out on a set judged by spans".to_owned(),
         ));
     }
+    let rerank = plan
+        .rerank
+        .as_ref()
+        .map(|(reranker, head)| Rerank::at_leisure(&**reranker, *head));
+    let ranking = Ranking {
+        filter: None,
+        legs: plan.legs,
+        fusion: plan.fusion,
+        depth: plan.depth,
+        effort: plan.effort,
+        rerank: rerank.transpose()?,
+    };
     let fingerprint = embedder.contract().fingerprint.clone();
     let field = plan.filter_by.as_deref();
     let indexed = index(dataset, embedder, plan.chunking, field, dir, progress)?;
@@ -97,18 +109,6 @@ pub fn run(
             model: reranker.fingerprint().to_owned(),
             head: *head,
         }),
-    };
-    let rerank = plan
-        .rerank
-        .as_ref()
-        .map(|(reranker, head)| Rerank::at_leisure(&**reranker, *head));
-    let ranking = Ranking {
-        filter: None,
-        legs: plan.legs,
-        fusion: plan.fusion,
-        depth: plan.depth,
-        effort: plan.effort,
-        rerank: rerank.transpose()?,
     };
     let begun = Instant::now();
     let (rows, run) = match dataset.qrels() {

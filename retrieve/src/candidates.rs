@@ -52,8 +52,8 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// Asks the legs, lets each score what only the other found, ranks the union, and
-    /// has the best of it reranked if that is wanted.
+    /// Asks the legs, lets each score what only the other found, and ranks the
+    /// union.
     pub(crate) fn find(
         view: &View,
         embedder: &dyn Embedder,
@@ -104,11 +104,9 @@ impl Candidates {
             alone => alone.scores(&legs),
         };
         let chunks = view.chunks(&numbers)?;
-        let mut ranked = rank(chunks, &legs, &fused);
-        let reranked = (wanted.rerank.as_ref()).map(|rerank| rerank.apply(query, &mut ranked));
         Ok(Self {
-            ranked,
-            reranked,
+            ranked: rank(chunks, &legs, &fused),
+            reranked: None,
             lexical: lexical.hits.len(),
             dense: dense.as_ref().map_or(0, |(_, hits)| hits.hits.len()),
             dense_search: dense.map(|(_, hits)| hits.searched),

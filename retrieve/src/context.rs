@@ -10,7 +10,7 @@ use crate::pack::{Rendered, pack};
 use crate::passages::Layout;
 use crate::receipt::{Decision, entries};
 use crate::render::render;
-use crate::{Citation, Query, Ranking, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
+use crate::{Citation, Found, Query, Ranking, Receipt, ReceiptCounts, RetrieveError, Tokenizer};
 
 /// What a context is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -52,10 +52,23 @@ pub fn context(
     embedder: &dyn Embedder,
     request: &ContextRequest<'_>,
 ) -> Result<ContextResponse, RetrieveError> {
-    let query = Query::new(request.query)?;
-    let found = Candidates::find(view, embedder, &query, &request.ranking)?;
-    let text = |chunk: &StoredChunk, span| Ok(view.text(chunk, span)?);
-    assemble(&query, &found, request, text)
+    let found = Found::find(view, embedder, request.query, &request.ranking)?;
+    found.reranked(&request.ranking).context(view, request)
+}
+
+impl Found {
+    /// What a context is made of these; `view` is the one in which they were found.
+    ///
+    /// # Errors
+    /// If a document cannot be read.
+    pub fn context(
+        self,
+        view: &View,
+        request: &ContextRequest<'_>,
+    ) -> Result<ContextResponse, RetrieveError> {
+        let text = |chunk: &StoredChunk, span| Ok(view.text(chunk, span)?);
+        assemble(&self.query, &self.candidates, request, text)
+    }
 }
 
 /// Everything after the ranking: it needs no engine but for the text between

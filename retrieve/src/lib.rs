@@ -21,6 +21,7 @@ mod context;
 mod dedupe;
 mod effort;
 mod error;
+mod found;
 mod fusion;
 mod legs;
 mod pack;
@@ -42,13 +43,14 @@ pub use citation::Citation;
 pub use context::{ContextRequest, ContextResponse, context};
 pub use effort::{MAX_EF, effort};
 pub use error::RetrieveError;
+pub use found::Found;
 pub use fusion::Fusion;
 pub use legs::Legs;
 pub use query::{MAX_QUERY_CHARS, Query};
 pub use ranking::{LEG_DEPTH, Ranking};
 pub use receipt::{Decision, DropReason, Receipt, ReceiptCounts, ReceiptEntry};
 pub use render::{render, unescape_attribute, unescape_text};
-pub use rerank::{Rerank, Reranked, RerankedFrom};
+pub use rerank::{Rerank, RerankFailure, Reranked, RerankedFrom};
 pub use search::{
     RankedChunk, RankedChunks, SearchHit, SearchRequest, SearchResponse, rank, search,
 };

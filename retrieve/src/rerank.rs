@@ -6,12 +6,13 @@
 //! deadline that comes early costs quality and nothing else, and a model that fails
 //! leaves the fused order: that is no error, and the answer says so.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use cento_core::RerankScore;
 use cento_core::chunk::model_input;
-use cento_embed::Reranker;
+use cento_embed::{EmbedError, Reranker};
 use serde::{Deserialize, Serialize};
 
 use crate::candidates::Candidate;
@@ -23,6 +24,8 @@ pub struct Rerank<'a> {
     reranker: &'a dyn Reranker,
     head: usize,
     deadline: Duration,
+    /// What is told of a failure.
+    tell: fn(&EmbedError) -> RerankFailure,
 }
 
 impl<'a> Rerank<'a> {
@@ -79,7 +82,17 @@ impl<'a> Rerank<'a> {
             reranker,
             head,
             deadline: Self::LEISURE,
+            tell: |error| RerankFailure {
+                code: "reranking_failed".into(),
+                detail: error.to_string(),
+            },
         })
+    }
+
+    /// The same, whose failures are told so: who knows the world's codes knows how.
+    #[must_use]
+    pub fn telling(self, tell: fn(&EmbedError) -> RerankFailure) -> Self {
+        Self { tell, ..self }
     }
 
     /// Judges the best of candidates in the fused order and puts them in order anew.
@@ -100,7 +113,7 @@ impl<'a> Rerank<'a> {
         let told = self.reranker.rerank(query.as_str(), &texts, until);
         let (scores, failed) = match told {
             Ok(scores) => (scores, None),
-            Err(error) => (vec![], Some(error.to_string())),
+            Err(error) => (vec![], Some((self.tell)(&error))),
         };
         let judged: Vec<(usize, RerankScore)> = (head.iter().copied())
             .zip(scores.into_iter().map(RerankScore))
@@ -156,15 +169,28 @@ fn reorder(ranked: &mut Vec<Candidate>, judged: &[(usize, RerankScore)]) {
 pub struct Reranked {
     /// Identity of the model.
     pub model: String,
-    /// How many candidates it was asked about: the best with distinct texts.
+    /// How many candidates it was asked about: the best with distinct texts, as many as
+    /// were wanted, or as there are.
     pub head: usize,
     /// How many of them it judged before the deadline, in the fused order. They come
     /// first, and the others behind them as they stood.
     pub judged: usize,
     /// How many milliseconds it had.
     pub deadline_ms: u64,
-    /// Why nothing was judged, if it failed: then the fused order stands.
-    pub failed: Option<String>,
+    /// Why nothing was judged, if it failed: then the fused order stands. That there was
+    /// no time is no failure.
+    pub failed: Option<RerankFailure>,
+}
+
+/// Why nothing was reranked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RerankFailure {
+    /// Stable, `snake_case`, as the codes of errors are.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub code: Cow<'static, str>,
+    /// What happened.
+    pub detail: String,
 }
 
 /// What reranking says of a candidate.
@@ -182,7 +208,6 @@ pub struct RerankedFrom {
 mod tests {
     use super::*;
     use crate::passages::tests::candidates;
-    use cento_embed::EmbedError;
 
     /// Judges a text by its length, so many of them.
     #[derive(Debug)]
@@ -274,7 +299,10 @@ mod tests {
         let (ranked, told) = reranked(&model, 50);
         assert_eq!(documents(&ranked), "abcde");
         assert_eq!(ranked[2].duplicate_of, Some(0));
-        assert!(told.failed.is_some_and(|why| why.contains("it is tired")));
+        assert!(
+            told.failed
+                .is_some_and(|why| why.detail.contains("it is tired"))
+        );
         assert_eq!(told.judged, 0);
     }
 

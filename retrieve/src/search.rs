@@ -8,8 +8,8 @@ use cento_index::{Searched, View};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::candidates::{Candidate, Candidates};
-use crate::{Fusion, LegScore, Legs, Query, Ranking, Reranked, RerankedFrom, RetrieveError};
+use crate::candidates::Candidate;
+use crate::{Found, Fusion, LegScore, Legs, Ranking, Reranked, RerankedFrom, RetrieveError};
 
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
@@ -97,18 +97,26 @@ pub fn search(
     embedder: &dyn Embedder,
     request: &SearchRequest<'_>,
 ) -> Result<SearchResponse, RetrieveError> {
-    let found = find(view, embedder, request)?;
-    Ok(SearchResponse {
-        hits: hits(&found.ranked, request.limit),
-        generation: found.generation,
-        sequence: found.sequence,
-        legs: request.ranking.legs,
-        fusion: request.ranking.fusion,
-        dense_exact: found.dense_search.map(|searched| searched.is_exact()),
-        dense_search: found.dense_search,
-        candidates: found.ranked.len(),
-        rerank: found.reranked,
-    })
+    let found = Found::find(view, embedder, request.query, &request.ranking)?;
+    Ok(found.reranked(&request.ranking).search(request))
+}
+
+impl Found {
+    /// What a search answers.
+    pub fn search(self, request: &SearchRequest<'_>) -> SearchResponse {
+        let found = self.candidates;
+        SearchResponse {
+            hits: hits(&found.ranked, request.limit),
+            generation: found.generation,
+            sequence: found.sequence,
+            legs: request.ranking.legs,
+            fusion: request.ranking.fusion,
+            dense_exact: found.dense_search.map(|searched| searched.is_exact()),
+            dense_search: found.dense_search,
+            candidates: found.ranked.len(),
+            rerank: found.reranked,
+        }
+    }
 }
 
 /// One candidate in a ranking.
@@ -146,7 +154,8 @@ pub fn rank(
     embedder: &dyn Embedder,
     request: &SearchRequest<'_>,
 ) -> Result<RankedChunks, RetrieveError> {
-    let found = find(view, embedder, request)?;
+    let found = Found::find(view, embedder, request.query, &request.ranking)?;
+    let found = found.reranked(&request.ranking).candidates;
     let ranked = found.ranked.into_iter().take(request.limit);
     let chunks = ranked.map(|candidate| RankedChunk {
         chunk: candidate.chunk.id,
@@ -158,15 +167,6 @@ pub fn rank(
         chunks: chunks.collect(),
         rerank: found.reranked,
     })
-}
-
-fn find(
-    view: &View,
-    embedder: &dyn Embedder,
-    request: &SearchRequest<'_>,
-) -> Result<Candidates, RetrieveError> {
-    let query = Query::new(request.query)?;
-    Candidates::find(view, embedder, &query, &request.ranking)
 }
 
 fn hits(ranked: &[Candidate], limit: usize) -> Vec<SearchHit> {

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cento_api::Problem;
+use cento_api::{Problem, open_reranker};
 use cento_core::TokenBudget;
-use cento_embed::{EmbeddingCache, cached, open_reranker};
+use cento_embed::{EmbeddingCache, cached};
 use cento_eval::{Dataset, Means, Outcome, Plan, Qrels, Run};
 use cento_index::Effort;
 use cento_ingest::Chunking;
@@ -42,7 +42,7 @@ fn run_set(place: &Place, args: &EvalRunArgs, json: bool) -> CommandOutcome {
         depth: depth(args.depth)?,
         effort: args.effort.or(Effort::Exact)?,
         rerank: match &args.rerank {
-            Some(model) => Some((Arc::from(open_reranker(model)?), args.rerank_head)),
+            Some(model) => Some((open_reranker(model)?, args.rerank_head)),
             None => None,
         },
         filter_by: args.filter_by.as_deref().map(field).transpose()?,

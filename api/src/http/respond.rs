@@ -103,6 +103,7 @@ fn help(problem: &Problem) -> &str {
         "generation_building" => {
             "POST /v1/collections/{name}/reindex with the same settings goes on with it; DELETE /v1/collections/{name}/generations/{number} gives it up"
         }
+        "no_reranker" => "leave `rerank` out, or ask a server that was started with --reranker",
         "nothing_to_change" => "name another embedder or chunking, or set force",
         "model_mismatch" | "chunking_mismatch" => {
             "POST /v1/collections/{name}/reindex (`cento reindex`) makes the collection anew"

@@ -3,13 +3,13 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use cento_core::CollectionName;
-use cento_retrieve::{ContextResponse, SearchResponse};
+use cento_retrieve::{ContextResponse, Reranked, SearchResponse};
 
 use crate::Problem;
 use crate::cpu_pool::Lane;
 use crate::http::extract::{InCollection, Json};
 use crate::state::AppState;
-use crate::types::{ContextQuery, SearchQuery};
+use crate::types::{ContextQuery, RerankQuery, SearchQuery};
 
 /// Which chunks answer a question best?
 ///
@@ -25,10 +25,13 @@ pub(crate) async fn search(
     InCollection(name): InCollection,
     Json(asked): Json<SearchQuery>,
 ) -> Result<Answer<SearchResponse>, Problem> {
-    let found = app
-        .work(Lane::Query, move |service| service.search(&name, &asked))
+    let mut found = app
+        .work(lane(asked.rerank.as_ref()), move |service| {
+            service.search(&name, &asked)
+        })
         .await?;
     app.metrics.reranked(found.rerank.as_ref());
+    found.rerank = found.rerank.map(public);
     Ok(Answer(found))
 }
 
@@ -45,9 +48,28 @@ pub(crate) async fn context(
     State(app): State<AppState>,
     Json(asked): Json<ContextQuery>,
 ) -> Result<Answer<ContextResponse>, Problem> {
-    let found = app
-        .work(Lane::Query, move |service| service.context(&asked))
+    let mut found = app
+        .work(lane(asked.rerank.as_ref()), move |service| {
+            service.context(&asked)
+        })
         .await?;
     app.metrics.reranked(found.receipt.rerank.as_ref());
+    found.receipt.rerank = found.receipt.rerank.map(public);
     Ok(Answer(found))
+}
+
+fn lane(rerank: Option<&RerankQuery>) -> Lane {
+    match rerank {
+        Some(_) => Lane::Rerank,
+        None => Lane::Query,
+    }
+}
+
+/// What a client is told of reranking: not where the model is and what it said, which
+/// stands in the log.
+fn public(mut told: Reranked) -> Reranked {
+    if let Some(failure) = &mut told.failed {
+        failure.detail = "the reranking model failed; the server's log has the reason".to_owned();
+    }
+    told
 }

@@ -2,14 +2,14 @@
 
 use cento_core::{CollectionName, Filter};
 use cento_retrieve::{
-    ContextRequest, ContextResponse, Ranking, RetrieveError, SearchRequest, SearchResponse,
-    Tokenizer, context, effort, search,
+    ContextRequest, ContextResponse, Found, Ranking, RetrieveError, SearchRequest, SearchResponse,
+    Tokenizer, effort,
 };
 use serde_json::Value;
 
-use super::Service;
 use super::documents::within;
 use super::reranking::note_failure;
+use super::{Opened, Service};
 use crate::Problem;
 use crate::types::{ContextQuery, SearchQuery};
 
@@ -41,10 +41,8 @@ impl Service {
                 },
                 limit,
             };
-            let answer = || search(&opened.view, &*opened.embedder, &request);
-            let found = self.on_query_threads(answer)?;
-            note_failure(found.rerank.as_ref());
-            Ok(found)
+            let found = self.found(&opened, request.query, &request.ranking)?;
+            Ok(self.on_query_threads(|| found.search(&request)))
         })
     }
 
@@ -92,11 +90,20 @@ impl Service {
                 budget: asked.max_tokens,
                 tokenizer,
             };
-            let answer = || context(&opened.view, &*opened.embedder, &request);
-            let found = self.on_query_threads(answer)?;
-            note_failure(found.receipt.rerank.as_ref());
-            Ok(found)
+            let found = self.found(&opened, request.query, &request.ranking)?;
+            Ok(self.on_query_threads(|| found.context(&opened.view, &request))?)
         })
+    }
+}
+
+impl Service {
+    /// What is found, on the threads that queries have, and reranked on this one:
+    /// another machine may have to be waited for.
+    fn found(&self, opened: &Opened, query: &str, ranking: &Ranking<'_>) -> Result<Found, Problem> {
+        let find = || Found::find(&opened.view, &*opened.embedder, query, ranking);
+        let found = self.on_query_threads(find)?.reranked(ranking);
+        note_failure(found.rerank());
+        Ok(found)
     }
 }
 

@@ -2,31 +2,37 @@
 //!
 //! A network that reads a query and a text as one input and ends in one number, its
 //! `logits`, from a folder as [`model_files`] finds it. Texts go through it a few at a
-//! time in the order in which they are given, and between batches it is looked at the
-//! clock. Of a pair that is too long for the model the end is left out.
+//! time in the order in which they are given: first one alone, to see how long that
+//! takes, then as many as there is time for. Of a pair that is too long for the model
+//! the longer one's end is left out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use fastembed::{OnnxSource, RerankInitOptionsUserDefined, TextRerank, UserDefinedRerankingModel};
 use tokenizers::{PaddingStrategy, Tokenizer};
 
 use super::graph::{Inputs, LOGITS};
 use super::model_files::{self, TOKENIZER};
-use super::session::{For, Shared};
+use super::onnx_outline::{FLOAT, Value};
+use super::session::Lone;
 use super::{SPINNING, onnx_outline, runtime, settings, tokenizer_files};
 use crate::{EmbedError, Reranker};
 
-/// Texts that are judged together. A batch cannot be stopped, so it decides by how much
-/// a deadline may be missed.
+/// The most texts that are judged together: more are no faster, and a batch cannot be
+/// stopped.
 const BATCH: usize = 8;
+
+/// Long enough to see that a model judges at all.
+const PROBE: Duration = Duration::from_secs(600);
 
 /// A cross-encoder.
 pub(crate) struct CrossEncoder {
     model: String,
     fingerprint: String,
-    session: Shared<TextRerank>,
+    session: Lone<TextRerank>,
     batch: usize,
 }
 
@@ -50,31 +56,31 @@ pub(crate) fn open_reranker(path: &Path) -> Result<CrossEncoder, EmbedError> {
     let outline = onnx_outline::outline(&bytes)
         .map_err(|reason| wrong(&files.graph, format!("it is not an ONNX model: {reason}")))?;
     let inputs = Inputs::of(&outline).map_err(unsupported)?;
-    let has_logits = outline.outputs.iter().any(|output| output.name == LOGITS);
-    if !has_logits {
-        let names: Vec<&str> = outline
-            .outputs
-            .iter()
-            .map(|output| &output.name[..])
-            .collect();
-        return Err(unsupported(format!(
-            "it gives {}, and a cross-encoder gives {LOGITS}: a score for a query and a text together",
-            names.join(", ")
-        )));
-    }
+    is_score(&outline.outputs).map_err(unsupported)?;
     let external = model_files::read_external(&files.graph, outline.external)?;
     let longest = inputs
         .fixed_length
         .unwrap_or(usize::MAX)
         .min(settings.max_tokens);
-    let mut hasher = blake3::Hasher::new();
-    let named = external.iter().map(|(_, bytes)| &bytes[..]);
-    for part in [&bytes[..], &tokenizer_json[..]].into_iter().chain(named) {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let revision = &hasher.finalize().to_hex()[..16];
-    let fingerprint = format!("{}@{revision}/rerank/{longest}", settings.name);
+    let fingerprint = {
+        let mut hasher = blake3::Hasher::new();
+        let mut add = |part: &[u8]| {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        };
+        add(&bytes);
+        add(&tokenizer_json);
+        add(settings.special_tokens.to_string().as_bytes());
+        add(format!("{:?}", settings.pad).as_bytes());
+        for (name, bytes) in &external {
+            add(name.as_bytes());
+            add(bytes);
+        }
+        let revision = &hasher.finalize().to_hex()[..16];
+        format!("{}@{revision}/rerank/{longest}", settings.name)
+    };
+    // The runtime reads them again, and twice is too much at once.
+    drop(external);
 
     let mut options = RerankInitOptionsUserDefined::new()
         .with_environment(runtime::environment()?)
@@ -99,28 +105,71 @@ pub(crate) fn open_reranker(path: &Path) -> Result<CrossEncoder, EmbedError> {
     let model = CrossEncoder {
         model: path.display().to_string(),
         fingerprint,
-        session: Shared::new(session),
+        session: Lone::new(session),
         batch: if inputs.one_at_a_time { 1 } else { BATCH },
     };
-    model
-        .judge("a", &["a"])
-        .map_err(|error| unsupported(error.to_string()))?;
-    Ok(model)
+    // What a graph does not say of its shapes shows itself here, in a panic if need be.
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        model.judge(
+            "a",
+            &["a", "b"][..model.batch.min(2)],
+            Instant::now() + PROBE,
+        )
+    }));
+    match tried {
+        Ok(Ok(_)) => Ok(model),
+        Ok(Err(error)) => Err(unsupported(error.to_string())),
+        Err(_) => Err(unsupported(format!(
+            "its output {LOGITS} is not one number for a query and a text"
+        ))),
+    }
+}
+
+/// Whether there is an output of one number for each pair; the error says why not.
+fn is_score(outputs: &[Value]) -> Result<(), String> {
+    let Some(logits) = outputs.iter().find(|output| output.name == LOGITS) else {
+        let names: Vec<&str> = outputs.iter().map(|output| &output.name[..]).collect();
+        return Err(format!(
+            "it gives {}, and a cross-encoder gives {LOGITS}: a score for a query and a text together",
+            names.join(", ")
+        ));
+    };
+    if logits.element.is_some_and(|element| element != FLOAT) {
+        return Err(format!("its output {LOGITS} is not of float32"));
+    }
+    match logits.shape.as_deref() {
+        None | Some([_, None | Some(1)]) => Ok(()),
+        Some([_, Some(classes)]) => Err(format!(
+            "its output {LOGITS} has {classes} numbers for a query and a text: it tells classes apart, and a cross-encoder gives one score"
+        )),
+        Some(shape) => Err(format!(
+            "its output {LOGITS} has {} dimensions, and a cross-encoder's has 2: pairs and one score",
+            shape.len()
+        )),
+    }
 }
 
 impl CrossEncoder {
-    /// The scores of a batch.
-    fn judge(&self, query: &str, texts: &[&str]) -> Result<Vec<f32>, EmbedError> {
-        let failed = |reason: String| EmbedError::Inference {
-            model: self.model.clone(),
-            reason,
+    /// The scores of a batch; `None` if the model was not free before the deadline.
+    fn judge(
+        &self,
+        query: &str,
+        texts: &[&str],
+        deadline: Instant,
+    ) -> Result<Option<Vec<f32>>, EmbedError> {
+        let judged = self.session.with_until(deadline, |session| {
+            session.rerank(query, texts, false, Some(texts.len()))
+        });
+        let found = match judged {
+            None => return Ok(None),
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                return Err(EmbedError::Inference {
+                    model: self.model.clone(),
+                    reason: error.to_string(),
+                });
+            }
         };
-        let found = self
-            .session
-            .with(For::Query, |session| {
-                session.rerank(query, texts, false, Some(texts.len()))
-            })
-            .map_err(|error| failed(error.to_string()))?;
         let mut scores = vec![f32::NAN; texts.len()];
         for judged in found {
             if let Some(score) = scores.get_mut(judged.index) {
@@ -132,9 +181,19 @@ impl CrossEncoder {
                 model: self.model.clone(),
                 begins: texts[text].chars().take(40).collect(),
             }),
-            None => Ok(scores),
+            None => Ok(Some(scores)),
         }
     }
+}
+
+/// How many texts come next, after so many that took so long: at most twice as many as
+/// before, and no more than there is time for.
+fn next_batch(before: usize, took: Duration, left: Duration, most: usize) -> usize {
+    let for_each = took.as_secs_f64() / before.max(1) as f64;
+    let affordable = (1..=most)
+        .rev()
+        .find(|&texts| for_each * texts as f64 <= left.as_secs_f64());
+    affordable.unwrap_or(0).min(2 * before)
 }
 
 impl Reranker for CrossEncoder {
@@ -149,11 +208,17 @@ impl Reranker for CrossEncoder {
         deadline: Instant,
     ) -> Result<Vec<f32>, EmbedError> {
         let mut scores = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.batch) {
-            if Instant::now() >= deadline {
+        let mut batch = 1;
+        while batch > 0 && scores.len() < texts.len() {
+            let rest = &texts[scores.len()..];
+            let texts = &rest[..batch.min(rest.len())];
+            let begun = Instant::now();
+            let Some(judged) = self.judge(query, texts, deadline)? else {
                 break;
-            }
-            scores.extend(self.judge(query, batch)?);
+            };
+            scores.extend(judged);
+            let left = deadline.saturating_duration_since(Instant::now());
+            batch = next_batch(texts.len(), begun.elapsed(), left, self.batch);
         }
         Ok(scores)
     }

@@ -7,6 +7,7 @@
 //! of the weights.)
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What a session is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,57 @@ impl<S> Shared<S> {
     }
 }
 
+/// A session that is waited for until a deadline and no longer.
+pub(crate) struct Lone<S> {
+    session: Mutex<S>,
+    is_free: Mutex<bool>,
+    freed: Condvar,
+}
+
+impl<S> Lone<S> {
+    pub(crate) fn new(session: S) -> Self {
+        Self {
+            session: Mutex::new(session),
+            is_free: Mutex::new(true),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Uses the session if it becomes free before the deadline.
+    pub(crate) fn with_until<R>(
+        &self,
+        deadline: Instant,
+        work: impl FnOnce(&mut S) -> R,
+    ) -> Option<R> {
+        let mut is_free = lock(&self.is_free);
+        loop {
+            let left = deadline.checked_duration_since(Instant::now())?;
+            if *is_free {
+                *is_free = false;
+                break;
+            }
+            is_free = self
+                .freed
+                .wait_timeout(is_free, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+        drop(is_free);
+        let _freeing = Freeing(self);
+        Some(work(&mut lock(&self.session)))
+    }
+}
+
+/// Frees a session when it is dropped, after a panic too.
+struct Freeing<'a, S>(&'a Lone<S>);
+
+impl<S> Drop for Freeing<'_, S> {
+    fn drop(&mut self) {
+        *lock(&self.0.is_free) = true;
+        self.0.freed.notify_one();
+    }
+}
+
 /// A session is as good after a panic as before: it keeps nothing of a batch.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -78,6 +130,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use std::sync::mpsc;
+    use std::time::Duration;
 
     #[test]
     fn a_query_goes_before_batches_that_wait() {
@@ -105,6 +158,32 @@ mod tests {
         let order = session.session.into_inner().expect("not poisoned");
         let next = "the next batch";
         assert_eq!(order, ["a batch that runs", "the query", next, next]);
+    }
+
+    #[test]
+    fn a_lone_session_is_waited_for_until_the_deadline_and_freed_by_a_panic() {
+        let session = Lone::new(7);
+        let soon = || Instant::now() + Duration::from_millis(20);
+        let (running, is_running) = mpsc::channel();
+        let (release, is_released) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            let session = &session;
+            scope.spawn(move || {
+                session.with_until(soon(), |_| {
+                    let _ = running.send(());
+                    let _ = is_released.recv();
+                })
+            });
+            is_running.recv().expect("it runs");
+            assert_eq!(session.with_until(soon(), |it| *it), None);
+            release.send(()).expect("it waits");
+        });
+        let work = || session.with_until(soon(), |_| panic!("on purpose"));
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).is_err());
+        assert_eq!(session.with_until(soon(), |it| *it), Some(7));
+        let past = Instant::now();
+        std::thread::sleep(Duration::from_millis(1));
+        assert_eq!(session.with_until(past, |it| *it), None);
     }
 
     #[test]

@@ -215,7 +215,7 @@ pub(super) fn summing(output: &str) -> Vec<u8> {
         table(None),
         inputs(&[None, None]),
         tokens_output(),
-        bytes(12, &value(output, 1, &[None, Some(2)])),
+        bytes(12, &value(output, 1, &[None, None])),
     ])
 }
 

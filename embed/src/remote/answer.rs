@@ -111,19 +111,25 @@ struct Judged {
 
 #[derive(Deserialize)]
 struct Judgement {
-    index: Option<usize>,
-    #[serde(alias = "score")]
-    relevance_score: f32,
+    /// Servers sort by score, so that without it nobody knows whose score it is.
+    index: usize,
+    relevance_score: Option<f32>,
+    /// What some call it.
+    score: Option<f32>,
 }
 
 /// How well each of so many texts answers, in the texts' order.
 pub(crate) fn scores(body: &[u8], texts: usize, key: Option<&Key>) -> Result<Vec<f32>, Flaw> {
     let judged: Judged = serde_json::from_slice(body)
         .map_err(|error| not_the_form(body, &error, "Cohere's", key))?;
-    let items = judged.results.into_iter();
-    let items = items
-        .map(|item| (item.index, item.relevance_score))
-        .collect();
+    let mut items = Vec::with_capacity(judged.results.len());
+    for item in judged.results {
+        let Some(score) = item.relevance_score.or(item.score) else {
+            let reason = format!("text {} has no relevance_score", item.index);
+            return Err(Flaw::lasting(reason));
+        };
+        items.push((Some(item.index), score));
+    }
     let scores = in_order(items, texts, "score")?;
     match scores.iter().position(|score| !score.is_finite()) {
         Some(index) => Err(Flaw::lasting(format!("score {index} is not finite"))),

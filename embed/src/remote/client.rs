@@ -159,8 +159,6 @@ impl Client {
             "model": self.address.model,
             "query": query,
             "documents": texts,
-            "top_n": texts.len(),
-            "return_documents": false,
         });
         let body = body.to_string();
         let bytes: usize = texts.iter().map(|text| text.len()).sum();

@@ -126,6 +126,12 @@ impl Options {
         Self::read(env::var_os)
     }
 
+    /// As the environment says of reranking: the same variables, called
+    /// `CENTO_RERANK_…`. What is for embedding, above all a key, is not for others.
+    pub(crate) fn of_reranking() -> Result<Self, EmbedError> {
+        Self::read(|name| env::var_os(of_reranking(name))).map_err(called_for_reranking)
+    }
+
     /// As variables say, whose values are found by their names.
     pub(crate) fn read(
         variable: impl Fn(&'static str) -> Option<OsString>,
@@ -167,9 +173,25 @@ impl Options {
     }
 }
 
+/// What a setting of embedding is called for reranking.
+fn of_reranking(name: &str) -> String {
+    name.replace("CENTO_EMBED_", "CENTO_RERANK_")
+}
+
+/// The same error, with the variables' names of reranking.
+pub(crate) fn called_for_reranking(error: EmbedError) -> EmbedError {
+    match error {
+        EmbedError::RemoteSetting { variable, reason } => EmbedError::RemoteSetting {
+            variable: of_reranking(&variable).into(),
+            reason: of_reranking(&reason),
+        },
+        other => other,
+    }
+}
+
 pub(crate) fn unusable(variable: &'static str, reason: impl Into<String>) -> EmbedError {
     EmbedError::RemoteSetting {
-        variable,
+        variable: variable.into(),
         reason: reason.into(),
     }
 }
@@ -328,6 +350,15 @@ mod tests {
         let told = refusal(&[(KEY, "two words")]);
         assert!(!told.contains("two words"), "{told}");
         assert!(refusal(&[(KEY, "a"), (KEY_FILE, "b")]).contains(KEY_FILE));
+    }
+
+    #[test]
+    fn reranking_has_variables_of_its_own() {
+        assert_eq!(of_reranking(KEY), "CENTO_RERANK_KEY");
+        let error = key(Some("a".to_owned()), Some("b".to_owned()));
+        let told = called_for_reranking(error.expect_err("two")).to_string();
+        assert!(told.starts_with("CENTO_RERANK_KEY "), "{told}");
+        assert!(told.contains("CENTO_RERANK_KEY_FILE"), "{told}");
     }
 
     #[test]
