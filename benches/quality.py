@@ -98,10 +98,10 @@ ALONE = [
 ]
 FUSED = [
     ("BM25", "static", "lexical", "-"),
-    ("naive, absolute", "naive", "hybrid", "absolute"),
-    ("static, absolute", "static", "hybrid", "absolute"),
-    ("MiniLM int8, absolute", "minilm-int8", "hybrid", "absolute"),
-    ("MiniLM, absolute", "minilm", "hybrid", "absolute"),
+    ("naive, adaptive", "naive", "hybrid", "adaptive"),
+    ("static, adaptive", "static", "hybrid", "adaptive"),
+    ("MiniLM int8, adaptive", "minilm-int8", "hybrid", "adaptive"),
+    ("MiniLM, adaptive", "minilm", "hybrid", "adaptive"),
 ]
 ROWS = [
     ("BM25", "static", "lexical", "-"),
@@ -110,9 +110,11 @@ ROWS = [
     ("static, rrf", "static", "hybrid", "rrf"),
     ("static, convex", "static", "hybrid", "convex"),
     ("static, absolute", "static", "hybrid", "absolute"),
+    ("static, adaptive", "static", "hybrid", "adaptive"),
     ("MiniLM, rrf", "minilm", "hybrid", "rrf"),
     ("MiniLM, convex", "minilm", "hybrid", "convex"),
     ("MiniLM, absolute", "minilm", "hybrid", "absolute"),
+    ("MiniLM, adaptive", "minilm", "hybrid", "adaptive"),
 ]
 
 

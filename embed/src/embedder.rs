@@ -16,6 +16,8 @@
 //! - Some models learn from a collection's texts ([`Embedder::fit`]). What they
 //!   learn changes the vectors of queries alone, never those of documents.
 
+use serde::Deserialize;
+
 use crate::EmbedError;
 
 /// What an embedder promises about its vectors.
@@ -35,6 +37,9 @@ pub struct Contract {
     /// two are added: 1 for a model whose cosines tell as much as the query's
     /// words, less for a weaker one. Tuned by model, never by collection.
     pub cosine_weight: f32,
+    /// How to tell from a query's cosines whether the model knows what it is asked
+    /// about; `None` where nobody has found out.
+    pub standout: Option<Standout>,
     /// Whether a byte a component, scaled by the largest, keeps all that its
     /// vectors say. Otherwise they are kept as they are.
     pub is_quantised: bool,
@@ -42,6 +47,31 @@ pub struct Contract {
     pub query_prefix: String,
     /// Put in front of a document by the embedder itself.
     pub document_prefix: String,
+}
+
+/// By how much the nearest text of a collection is nearer to a query, in cosine, than its
+/// texts are on average, where the model knows what it is asked about. In a language that
+/// it does not know, everything is about as near (decision 0024).
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Standout {
+    /// From so much on the model is believed wholly.
+    pub at: f32,
+    /// What a cosine is worth beside lexical coverage then.
+    pub weight: f32,
+}
+
+impl Standout {
+    /// What a cosine is worth where the nearest text stands out by so much: less with the
+    /// cube of what is missing.
+    pub fn weight_at(self, standout: f32) -> f32 {
+        let share = (standout / self.at).clamp(0.0, 1.0);
+        if share.is_nan() {
+            0.0
+        } else {
+            self.weight * share.powi(3)
+        }
+    }
 }
 
 /// Documents' vectors, of which some may have been known before.
@@ -106,5 +136,28 @@ pub trait Embedder: Send + Sync {
         Err(EmbedError::Artefact {
             reason: format!("'{}' does not learn", self.contract().model),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_believed_as_far_as_the_nearest_stands_out() {
+        let standout = Standout {
+            at: 0.5,
+            weight: 2.0,
+        };
+        for (found, weight) in [
+            (0.5, 2.0),
+            (0.9, 2.0),
+            (0.25, 0.25),
+            (0.0, 0.0),
+            (-0.1, 0.0),
+            (f32::NAN, 0.0),
+        ] {
+            assert!((standout.weight_at(found) - weight).abs() < 1e-6, "{found}");
+        }
     }
 }

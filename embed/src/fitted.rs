@@ -286,20 +286,16 @@ pub(crate) struct Fitted {
 }
 
 impl Fitted {
-    /// With what was learned, and what a cosine is worth then.
+    /// With what was learned, and what it promises then.
     pub(crate) fn new(
         model: Arc<StaticModel>,
-        contract: &Contract,
+        contract: Contract,
         artefact: Vec<u8>,
-        cosine_weight: f32,
     ) -> Result<Self, EmbedError> {
         Ok(Self {
             artefact: Artefact::read(artefact, &model)?,
             model,
-            contract: Contract {
-                cosine_weight,
-                ..contract.clone()
-            },
+            contract,
         })
     }
 }

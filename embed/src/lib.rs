@@ -30,7 +30,7 @@ mod wordpiece;
 pub use bundled::Bundled;
 pub use cache::EmbeddingCache;
 pub use cached::cached;
-pub use embedder::{Contract, Embedder, Recalled};
+pub use embedder::{Contract, Embedder, Recalled, Standout};
 pub use error::EmbedError;
 pub use local::{LocalModel, local_bytes, local_models, pull};
 pub use open::open;

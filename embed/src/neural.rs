@@ -134,6 +134,7 @@ impl Neural {
                 dimensions,
                 max_tokens: Some(settings.max_tokens),
                 cosine_weight: settings.cosine_weight,
+                standout: settings.standout,
                 is_quantised: false,
                 query_prefix: settings.query_prefix,
                 document_prefix: settings.document_prefix,

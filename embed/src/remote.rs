@@ -63,6 +63,7 @@ impl Remote {
             dimensions,
             max_tokens: None,
             cosine_weight: 1.0,
+            standout: None,
             is_quantised: false,
             query_prefix: options.query_prefix.clone(),
             document_prefix: options.document_prefix.clone(),

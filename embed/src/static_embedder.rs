@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::fitted::{Fitted, fit};
 use crate::local::file_size;
 use crate::static_model::StaticModel;
-use crate::{Contract, EmbedError, Embedder};
+use crate::{Contract, EmbedError, Embedder, Standout};
 
 /// The best mean nDCG@10 of the bundled model on the sets kept for tuning (decision
 /// 0005); on each of them it is above the better leg. `cargo bench --bench fusion`
@@ -19,6 +19,12 @@ const COSINE_WEIGHT: f32 = 0.4;
 
 /// The same once it has learned from the collection (decision 0020).
 const FITTED_COSINE_WEIGHT: f32 = 0.6;
+
+/// The same where it is looked at what a query's cosines say (decision 0024).
+const FITTED_STANDOUT: Standout = Standout {
+    at: 0.3,
+    weight: FITTED_COSINE_WEIGHT,
+};
 
 /// A static model, whose queries can be fitted to collections.
 pub(crate) struct Static {
@@ -35,6 +41,7 @@ impl Static {
             dimensions: model.dimensions(),
             max_tokens: None,
             cosine_weight: COSINE_WEIGHT,
+            standout: None,
             is_quantised: true,
             query_prefix: String::new(),
             document_prefix: String::new(),
@@ -116,7 +123,12 @@ impl Embedder for Static {
 
     fn fitted(&self, artefact: Vec<u8>) -> Result<Box<dyn Embedder>, EmbedError> {
         let model = Arc::clone(&self.model);
-        let fitted = Fitted::new(model, &self.contract, artefact, FITTED_COSINE_WEIGHT)?;
+        let contract = Contract {
+            cosine_weight: FITTED_COSINE_WEIGHT,
+            standout: Some(FITTED_STANDOUT),
+            ..self.contract.clone()
+        };
+        let fitted = Fitted::new(model, contract, artefact)?;
         Ok(Box::new(fitted))
     }
 }

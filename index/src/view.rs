@@ -340,9 +340,10 @@ impl View {
             .collect())
     }
 
-    /// At most so many of the chunks that can be found, from all over.
-    pub fn sample(&self, most: u64) -> Vec<ChunkNo> {
-        let live = self.live();
+    /// At most so many of the chunks that can be found, or of those that pass, from all
+    /// over.
+    pub fn sample(&self, among: Option<&Allowed>, most: u64) -> Vec<ChunkNo> {
+        let live = among.map_or(self.live(), |allowed| &allowed.0.chunks);
         let (all, taken) = (live.len(), live.len().min(most));
         let at = |i: u64| (u128::from(i) * u128::from(all) / u128::from(taken)) as u64;
         (0..taken)

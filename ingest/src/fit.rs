@@ -89,7 +89,7 @@ fn fit(
     if view.settings().embedder != embedder.contract().fingerprint || !embedder.can_fit() {
         return Ok(None);
     }
-    let sample = view.sample(MOST);
+    let sample = view.sample(None, MOST);
     let texts: Vec<Vec<String>> = sample
         .par_chunks(AT_ONCE)
         .map(|numbers| {

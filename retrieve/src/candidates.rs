@@ -5,12 +5,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use cento_core::{Bm25Score, ChunkNo, CosineScore, FusedScore, GenerationNo, Sequence};
 use cento_embed::Embedder;
-use cento_index::{DenseHits, LexicalHits, Searched, StoredChunk, View};
+use cento_index::{Allowed, DenseHits, LexicalHits, Searched, StoredChunk, View};
 use serde::{Deserialize, Serialize};
 
 use crate::dedupe::duplicates;
 use crate::fusion::{LegScores, Scale};
-use crate::{Legs, Query, Ranking, Reranked, RerankedFrom, RetrieveError};
+use crate::{Fusion, Legs, Query, Ranking, Reranked, RerankedFrom, RetrieveError};
 
 /// What one leg says of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub(crate) struct Candidates {
     pub(crate) dense_search: Option<Searched>,
     /// How reranking went, if it was asked for.
     pub(crate) reranked: Option<Reranked>,
+    /// By how much the nearest text stands out, where fusion asked.
+    pub(crate) standout: Option<f32>,
     pub(crate) generation: GenerationNo,
     pub(crate) sequence: Sequence,
 }
@@ -95,10 +97,21 @@ impl Candidates {
             },
         );
         let (numbers, legs) = union.complete(&lexical_scores?, &dense_scores?, dense.is_some());
-        let scale = Scale {
+        let contract = embedder.contract();
+        let mut scale = Scale {
             information: lexical.information,
-            cosine_weight: embedder.contract().cosine_weight,
+            cosine_weight: contract.cosine_weight,
         };
+        let mut standout = None;
+        if wanted.fusion == Fusion::Adaptive
+            && wanted.legs == Legs::Hybrid
+            && let (Some(known), Some((vector, hits))) = (contract.standout, &dense)
+        {
+            standout = stands_out(view, vector, hits, allowed.as_ref())?;
+            if let Some(standout) = standout {
+                scale.cosine_weight = known.weight_at(standout);
+            }
+        }
         let fused = match wanted.legs {
             Legs::Hybrid => wanted.fusion.scores(&legs, scale),
             alone => alone.scores(&legs),
@@ -107,6 +120,7 @@ impl Candidates {
         Ok(Self {
             ranked: rank(chunks, &legs, &fused),
             reranked: None,
+            standout,
             lexical: lexical.hits.len(),
             dense: dense.as_ref().map_or(0, |(_, hits)| hits.hits.len()),
             dense_search: dense.map(|(_, hits)| hits.searched),
@@ -114,6 +128,42 @@ impl Candidates {
             sequence: view.sequence(),
         })
     }
+}
+
+/// From so many chunks it is told how near they are on average: with 256, the mean is
+/// known to a sixteenth of how much they differ.
+const BACKGROUND: u64 = 256;
+
+/// The mean of fewer says nothing.
+const LEAST_BACKGROUND: usize = 32;
+
+/// By how much the nearest text is nearer to a query than texts are on average: those
+/// that may be found, or all where these are too few. `None` where all are.
+fn stands_out(
+    view: &View,
+    vector: &[f32],
+    hits: &DenseHits,
+    allowed: Option<&Allowed>,
+) -> Result<Option<f32>, RetrieveError> {
+    let Some((_, nearest)) = hits.hits.first() else {
+        return Ok(None);
+    };
+    let mut drawn = view.sample(allowed, BACKGROUND);
+    if drawn.len() < LEAST_BACKGROUND {
+        drawn = view.sample(None, BACKGROUND);
+    }
+    if drawn.len() < LEAST_BACKGROUND {
+        return Ok(None);
+    }
+    let cosines = view.dense_scores(vector, &drawn)?;
+    let sum: f64 = cosines.iter().map(|cosine| f64::from(cosine.0)).sum();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a mean of a few cosines"
+    )]
+    let mean = (sum / cosines.len() as f64) as f32;
+    Ok(Some(nearest.0 - mean))
 }
 
 /// The chunks that either leg returned, each with its place in both.

@@ -123,6 +123,7 @@ pub(crate) fn assemble(
             sequence: found.sequence,
             dense_exact: found.dense_search.map(|searched| searched.is_exact()),
             dense_search: found.dense_search,
+            standout: found.standout,
             rerank: found.reranked.clone(),
             counts: ReceiptCounts::of(found, &candidates, citations.len()),
             candidates,
@@ -208,6 +209,7 @@ mod tests {
             dense: 0,
             dense_search: Some(Searched::default()),
             reranked: None,
+            standout: None,
             generation: GenerationNo(1),
             sequence: Sequence(3),
         };
@@ -273,7 +275,7 @@ mod tests {
                 }],
                 "receipt": {
                     "query": "why?", "filter": null, "legs": "hybrid",
-                "fusion": "absolute",
+                "fusion": "adaptive",
                     "budget": 2000, "tokens": 32, "tokenizer": "o200k",
                     "generation": 1, "sequence": 3, "dense_exact": true,
                     "dense_search": {"scanned": 0, "walked": 0, "walked_among": 0, "compared": 0},

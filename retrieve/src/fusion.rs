@@ -44,20 +44,27 @@ pub enum Fusion {
     /// that the text holds, from 0 to about 1 (fields beside the text can lift
     /// it a little above). A query whose words are rare but absent thus leaves
     /// the decision to the dense leg, and the other way round.
-    #[default]
     Absolute,
+    /// As `absolute`, with a weight w for each query, where it is known of the model how
+    /// to tell whether it knows what it is asked about ([`cento_embed::Standout`]): by how
+    /// much is the nearest text nearer than texts of the collection are on average? In a
+    /// language that the model does not know, everything is about as near, and words
+    /// decide.
+    #[default]
+    Adaptive,
 }
 
 impl Fusion {
     /// Every fusion.
-    pub const ALL: [Self; 3] = [Self::Rrf, Self::Convex, Self::Absolute];
+    pub const ALL: [Self; 4] = [Self::Rrf, Self::Convex, Self::Absolute, Self::Adaptive];
 
-    /// Its name: `rrf`, `convex` or `absolute`.
+    /// Its name: `rrf`, `convex`, `absolute` or `adaptive`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rrf => "rrf",
             Self::Convex => "convex",
             Self::Absolute => "absolute",
+            Self::Adaptive => "adaptive",
         }
     }
 
@@ -79,7 +86,7 @@ impl Fusion {
                     CONVEX_WEIGHT * lexical + CONVEX_WEIGHT * dense
                 })
             }
-            Self::Absolute => {
+            Self::Absolute | Self::Adaptive => {
                 let most = BM25_SATURATION * finite(scale.information);
                 let weight = finite(scale.cosine_weight);
                 each(candidates, |legs| {
@@ -101,7 +108,7 @@ impl Fusion {
 pub(crate) struct Scale {
     /// The sum of the idf of the query's terms.
     pub(crate) information: f32,
-    /// What the model's cosine is worth beside lexical coverage.
+    /// What the model's cosine is worth beside lexical coverage, in this query.
     pub(crate) cosine_weight: f32,
 }
 
@@ -282,6 +289,15 @@ mod tests {
         // 2.2 · 5 = 11 is full coverage.
         let scores = Fusion::Absolute.scores(&three(), scale(5.0));
         assert_close(&scores, &[0.8 + 6.0 / 11.0, 0.1 + 1.0, 0.4]);
+        // With the query's own weight.
+        let scores = Fusion::Adaptive.scores(
+            &three(),
+            Scale {
+                cosine_weight: 0.5,
+                ..scale(5.0)
+            },
+        );
+        assert_close(&scores, &[0.4 + 6.0 / 11.0, 0.05 + 1.0, 0.2]);
     }
 
     #[test]
@@ -330,6 +346,10 @@ mod tests {
             assert_eq!(json, format!("\"{fusion}\""));
         }
         let error = "dbsf".parse::<Fusion>().expect_err("unknown");
-        assert!(error.to_string().contains("rrf, convex, absolute"));
+        assert!(
+            error
+                .to_string()
+                .contains("rrf, convex, absolute, adaptive")
+        );
     }
 }

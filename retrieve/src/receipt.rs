@@ -1,14 +1,15 @@
 //! What became of every candidate, and why?
 //!
-//! The JSON shape is part of the interface: names are only ever added. `rerank` stands
-//! there only where it was asked for, and in a candidate only where it was judged.
+//! The JSON shape is part of the interface: names are only ever added. `standout` and `rerank`
+//! stand there only where it was asked for, and in a candidate only where it was judged.
 //!
 //! ```json
 //! {
-//!   "query": "…", "filter": null, "legs": "hybrid", "fusion": "absolute",
+//!   "query": "…", "filter": null, "legs": "hybrid", "fusion": "adaptive",
 //!   "budget": 2000, "tokens": 1987, "tokenizer": "o200k",
 //!   "generation": 1, "sequence": 12, "dense_exact": true,
 //!   "dense_search": {"scanned": 1, "walked": 0, "walked_among": 0, "compared": 260},
+//!   "standout": 0.52,
 //!   "rerank": {"model": "…", "head": 50, "judged": 50, "deadline_ms": 500, "failed": null},
 //!   "counts": {"candidates": 150, "lexical": 100, "dense": 100,
 //!              "taken": 14, "duplicates": 3, "too_large": 133, "passages": 9},
@@ -63,6 +64,10 @@ pub struct Receipt {
     /// How the dense leg went about it: how many parts it scanned or walked, and
     /// what it compared; absent if the query has no vector.
     pub dense_search: Option<Searched>,
+    /// By how much the nearest text is nearer to the query, in cosine, than texts are on
+    /// average; absent unless `adaptive` fusion weighed by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standout: Option<f32>,
     /// How reranking went; absent unless it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerank: Option<Reranked>,

@@ -82,6 +82,10 @@ pub struct SearchResponse {
     pub dense_search: Option<Searched>,
     /// How many chunks the legs found together, duplicates included.
     pub candidates: usize,
+    /// By how much the nearest text is nearer to the query, in cosine, than texts are on
+    /// average; absent unless `adaptive` fusion weighed by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standout: Option<f32>,
     /// How reranking went; absent unless it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rerank: Option<Reranked>,
@@ -114,6 +118,7 @@ impl Found {
             dense_exact: found.dense_search.map(|searched| searched.is_exact()),
             dense_search: found.dense_search,
             candidates: found.ranked.len(),
+            standout: found.standout,
             rerank: found.reranked,
         }
     }

@@ -6,7 +6,7 @@ mod common;
 mod shelves;
 
 use cento_core::{ChunkNo, CoreError, Filter, TokenBudget, TokenCount};
-use cento_embed::Embedder;
+use cento_embed::{Contract, EmbedError, Embedder, Standout};
 use cento_index::{IndexError, StoredChunk};
 use cento_retrieve::{
     ContextRequest, Decision, DropReason, Fusion, Ranking, RetrieveError, SearchRequest, Tokenizer,
@@ -157,4 +157,90 @@ fn an_equal_text_is_quoted_once_and_its_twin_is_in_the_receipt() {
         .collect();
     assert_eq!(twins.len(), 1);
     assert!(twins[0].0 == "shelf/3.md" && twins[0].1.starts_with("shelf/0.md#"));
+}
+
+/// The same model, of which it is known how to tell whether it knows a query.
+struct Knowing(Contract);
+
+impl Knowing {
+    const STANDOUT: Standout = Standout {
+        at: 0.9,
+        weight: 3.0,
+    };
+
+    fn new() -> Self {
+        Self(Contract {
+            standout: Some(Self::STANDOUT),
+            ..EMBEDDER.contract().clone()
+        })
+    }
+}
+
+impl Embedder for Knowing {
+    fn contract(&self) -> &Contract {
+        &self.0
+    }
+
+    fn embed_query(&self, text: &str) -> Result<Vec<f32>, EmbedError> {
+        EMBEDDER.embed_query(text)
+    }
+
+    fn embed_documents(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedError> {
+        EMBEDDER.embed_documents(texts)
+    }
+}
+
+#[test]
+fn a_cosine_is_worth_what_the_nearest_text_stands_out_by() {
+    let texts: Vec<String> = (0..60)
+        .map(|i| format!("Shelf {i} holds box {} and lamp {}.", i * 7, i * 13))
+        .chain(TEXTS.map(str::to_owned))
+        .collect();
+    let collection = Collection::of(&texts, &[String::new()], &[400]);
+    let view = &collection.view;
+    let query = "Why does the gateway blink red?";
+    let knowing = Knowing::new();
+    let found = search(view, &knowing, &asked(query)).expect("an answer");
+
+    let vector = EMBEDDER.embed_query(query).expect("embedded");
+    let all = view.sample(None, 1_000);
+    let cosines = view.dense_scores(&vector, &all).expect("scored");
+    let mean = cosines.iter().map(|cosine| cosine.0).sum::<f32>() / 65.0;
+    let nearest = cosines.iter().max().expect("some").0;
+    let standout = found.standout.expect("weighed by it");
+    assert_eq!(all.len(), 65);
+    assert!((standout - (nearest - mean)).abs() < 1e-4);
+    let weight = Knowing::STANDOUT.weight_at(standout);
+    assert!(weight < 3.0, "it does not stand out so far: {standout}");
+    let information = view.lexical(query, None, 100).expect("found").information;
+    for hit in &found.hits {
+        let cosine = hit.dense.expect("a vector").score.0;
+        let expected = weight * cosine + hit.lexical.score.0 / (2.2 * information);
+        assert!((hit.score.0 - expected).abs() < 1e-4);
+    }
+    // Others do not look at it, and of a few texts no mean can be told.
+    for fusion in [Fusion::Absolute, Fusion::Convex, Fusion::Rrf] {
+        let request = SearchRequest {
+            ranking: Ranking {
+                fusion,
+                ..Ranking::default()
+            },
+            ..asked(query)
+        };
+        let found = search(view, &knowing, &request).expect("an answer");
+        assert_eq!(found.standout, None);
+    }
+    let few = search(&self::collection().view, &knowing, &asked(query));
+    assert_eq!(few.expect("an answer").standout, None);
+    // Of a few that may be found, all are looked at.
+    let none = filter(&json!({"type": "eq", "key": "shelf", "value": 1}));
+    let request = SearchRequest {
+        ranking: Ranking {
+            filter: Some(&none),
+            ..Ranking::default()
+        },
+        ..asked(query)
+    };
+    let found = search(view, &knowing, &request).expect("an answer");
+    assert!(found.standout.is_some());
 }

@@ -101,7 +101,8 @@ pub(crate) struct EvalRunArgs {
     #[arg(long, default_value_t = Legs::default())]
     pub(crate) legs: Legs,
 
-    /// How the lexical and the dense ranking become one: rrf, convex or absolute.
+    /// How the lexical and the dense ranking become one: rrf, convex, absolute or
+    /// adaptive.
     #[arg(long, default_value_t = Fusion::default())]
     pub(crate) fusion: Fusion,
 

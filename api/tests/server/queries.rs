@@ -69,7 +69,7 @@ fn a_question_says_how_hard_vectors_are_looked_for_and_hears_how_they_were() {
 fn a_filter_holds_for_every_leg() {
     let server = filled();
     for legs in ["lexical", "dense", "hybrid"] {
-        for fusion in ["rrf", "convex", "absolute"] {
+        for fusion in ["rrf", "convex", "absolute", "adaptive"] {
             let body = json!({
                 "query": "refund", "legs": legs, "fusion": fusion,
                 "filter": {"type": "and", "filters": [

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::known::known;
 use super::model_files::{TOKENIZER, read_json};
-use crate::EmbedError;
+use crate::{EmbedError, Standout};
 
 /// How the vectors of a text's tokens become the text's vector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) document_prefix: String,
     /// What a cosine is worth beside lexical coverage.
     pub(crate) cosine_weight: f32,
+    /// How to tell whether the model knows what it is asked about.
+    pub(crate) standout: Option<Standout>,
     /// What the model was made for, as its configuration says.
     pub(crate) architectures: Vec<String>,
     /// What fills a batch's shorter texts.
@@ -82,6 +84,7 @@ struct Ours {
     query_prefix: Option<String>,
     document_prefix: Option<String>,
     cosine_weight: Option<f32>,
+    standout: Option<Standout>,
 }
 
 /// Reads the settings of the model in a folder.
@@ -160,6 +163,9 @@ pub(crate) fn read_settings(root: &Path) -> Result<Settings, EmbedError> {
             known.map(|known| known.document_prefix),
         ),
         cosine_weight: ours.cosine_weight.unwrap_or(COSINE_WEIGHT),
+        standout: ours
+            .standout
+            .or_else(|| known.and_then(|known| known.standout)),
         architectures: strings(&config["architectures"]),
         pad: pad(&config, &tokenizer, &tokenizer_config, &special_tokens),
         special_tokens: match special_tokens {
@@ -184,6 +190,12 @@ fn read_ours(root: &Path) -> Result<Ours, EmbedError> {
         .is_some_and(|weight| !weight.is_finite() || weight < 0.0)
     {
         return Err(wrong("`cosine_weight` must be 0 or more".to_owned()));
+    }
+    if ours.standout.is_some_and(|Standout { at, weight }| {
+        !(at > 0.0 && at <= 2.0 && (0.0..=100.0).contains(&weight))
+    }) {
+        let reason = "`standout` has `at`, a difference of cosines above 0 and at most 2, and `weight`, from 0 to 100";
+        return Err(wrong(reason.to_owned()));
     }
     Ok(ours)
 }

@@ -80,6 +80,7 @@ fn a_server_is_asked_once_on_opening_and_its_contract_is_known() {
         dimensions: 3,
         max_tokens: None,
         cosine_weight: 1.0,
+        standout: None,
         is_quantised: false,
         query_prefix: String::new(),
         document_prefix: String::new(),
