@@ -82,6 +82,11 @@ impl Metrics {
             Reranked {
                 failed: Some(_), ..
             } => "failed",
+            Reranked {
+                judged: 0,
+                head: 1..,
+                ..
+            } => "late",
             Reranked { judged, head, .. } if judged < head => "partial",
             _ => "whole",
         };
@@ -179,6 +184,6 @@ fn describe() {
     );
     metrics::describe_counter!(
         "cento_reranks_total",
-        "Questions whose candidates were reranked: whole, partial (the deadline came) or failed."
+        "Questions whose candidates were reranked: whole, partial or late (the deadline came), or failed."
     );
 }

@@ -243,7 +243,7 @@ impl From<&EmbedError> for Problem {
             E::RemoteAnswer { .. } => new("remote_answer", 502)
                 .with_help("check the URL, and what the model there is for: one that embeds does not rerank, nor the other way round"),
             E::RemoteTextTooLong { .. } => new("remote_text_too_long", 422).with_help(
-                "cut into smaller chunks, or set CENTO_EMBED_MAX_CHARACTERS to embed only so much of a text",
+                "cut into smaller chunks, or set CENTO_EMBED_MAX_CHARACTERS (CENTO_RERANK_… for reranking) to send only so much of a text",
             ),
             E::Inference { .. } => new("embedding_failed", 500),
             E::NotFinite { .. } => new("embedding_not_finite", 500)

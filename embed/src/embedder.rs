@@ -62,15 +62,15 @@ pub struct Standout {
 }
 
 impl Standout {
+    /// So much is left of the weight in any case: where words say nothing, cosines decide.
+    const LEAST: f32 = 0.001;
+
     /// What a cosine is worth where the nearest text stands out by so much: less with the
     /// cube of what is missing.
     pub fn weight_at(self, standout: f32) -> f32 {
         let share = (standout / self.at).clamp(0.0, 1.0);
-        if share.is_nan() {
-            0.0
-        } else {
-            self.weight * share.powi(3)
-        }
+        // The greater of a number and none is the number.
+        self.weight * share.powi(3).max(Self::LEAST)
     }
 }
 
@@ -153,9 +153,9 @@ mod tests {
             (0.5, 2.0),
             (0.9, 2.0),
             (0.25, 0.25),
-            (0.0, 0.0),
-            (-0.1, 0.0),
-            (f32::NAN, 0.0),
+            (0.0, 0.002),
+            (-0.1, 0.002),
+            (f32::NAN, 0.002),
         ] {
             assert!((standout.weight_at(found) - weight).abs() < 1e-6, "{found}");
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::fitted::{Fitted, fit};
 use crate::local::file_size;
 use crate::static_model::StaticModel;
-use crate::{Contract, EmbedError, Embedder, Standout};
+use crate::{Bundled, Contract, EmbedError, Embedder, Standout};
 
 /// The best mean nDCG@10 of the bundled model on the sets kept for tuning (decision
 /// 0005); on each of them it is above the better leg. `cargo bench --bench fusion`
@@ -125,7 +125,8 @@ impl Embedder for Static {
         let model = Arc::clone(&self.model);
         let contract = Contract {
             cosine_weight: FITTED_COSINE_WEIGHT,
-            standout: Some(FITTED_STANDOUT),
+            // It was measured of the bundled table alone.
+            standout: (self.contract.model == Bundled::NAME).then_some(FITTED_STANDOUT),
             ..self.contract.clone()
         };
         let fitted = Fitted::new(model, contract, artefact)?;

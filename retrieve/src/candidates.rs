@@ -137,8 +137,8 @@ const BACKGROUND: u64 = 256;
 /// The mean of fewer says nothing.
 const LEAST_BACKGROUND: usize = 32;
 
-/// By how much the nearest text is nearer to a query than texts are on average: those
-/// that may be found, or all where these are too few. `None` where all are.
+/// By how much the nearest text is nearer to a query than those are on average that may
+/// be found; `None` where they are too few to tell.
 fn stands_out(
     view: &View,
     vector: &[f32],
@@ -148,10 +148,7 @@ fn stands_out(
     let Some((_, nearest)) = hits.hits.first() else {
         return Ok(None);
     };
-    let mut drawn = view.sample(allowed, BACKGROUND);
-    if drawn.len() < LEAST_BACKGROUND {
-        drawn = view.sample(None, BACKGROUND);
-    }
+    let drawn = view.sample(allowed, BACKGROUND);
     if drawn.len() < LEAST_BACKGROUND {
         return Ok(None);
     }

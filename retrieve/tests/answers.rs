@@ -232,15 +232,21 @@ fn a_cosine_is_worth_what_the_nearest_text_stands_out_by() {
     }
     let few = search(&self::collection().view, &knowing, &asked(query));
     assert_eq!(few.expect("an answer").standout, None);
-    // Of a few that may be found, all are looked at.
-    let none = filter(&json!({"type": "eq", "key": "shelf", "value": 1}));
+    // So it is if only a few may be found: then a cosine is worth what it always is.
+    let third = filter(&json!({"type": "eq", "key": "shelf", "value": 1}));
     let request = SearchRequest {
         ranking: Ranking {
-            filter: Some(&none),
+            filter: Some(&third),
             ..Ranking::default()
         },
         ..asked(query)
     };
     let found = search(view, &knowing, &request).expect("an answer");
-    assert!(found.standout.is_some());
+    assert_eq!(found.standout, None);
+    let weight = knowing.contract().cosine_weight;
+    for hit in &found.hits {
+        let cosine = hit.dense.expect("a vector").score.0;
+        let expected = weight * cosine + hit.lexical.score.0 / (2.2 * information);
+        assert!((hit.score.0 - expected).abs() < 1e-4);
+    }
 }

@@ -65,8 +65,8 @@ fn lane(rerank: Option<&RerankQuery>) -> Lane {
     }
 }
 
-/// What a client is told of reranking: not where the model is and what it said, which
-/// stands in the log.
+/// What a client is told of reranking: the model's fingerprint, as a collection tells its
+/// embedder's, and not what the model said, which stands in the log.
 fn public(mut told: Reranked) -> Reranked {
     if let Some(failure) = &mut told.failed {
         failure.detail = "the reranking model failed; the server's log has the reason".to_owned();

@@ -131,8 +131,19 @@ fn failure(error: &EmbedError) -> RerankFailure {
     }
 }
 
-/// Tells the log of a model that failed: the answer is given all the same.
+/// Tells the log of a model that failed or judged nothing: the answer is given all the
+/// same.
 pub(super) fn note_failure(told: Option<&Reranked>) {
+    if let Some(Reranked {
+        model,
+        head: 1..,
+        judged: 0,
+        deadline_ms,
+        failed: None,
+    }) = told
+    {
+        tracing::warn!(%model, deadline_ms, "nothing was reranked before the deadline");
+    }
     if let Some(Reranked {
         model,
         failed: Some(failure),

@@ -56,7 +56,7 @@ pub(crate) fn open_reranker(path: &Path) -> Result<CrossEncoder, EmbedError> {
     let outline = onnx_outline::outline(&bytes)
         .map_err(|reason| wrong(&files.graph, format!("it is not an ONNX model: {reason}")))?;
     let inputs = Inputs::of(&outline).map_err(unsupported)?;
-    is_score(&outline.outputs).map_err(unsupported)?;
+    is_score(&outline.outputs, settings.labels).map_err(unsupported)?;
     let external = model_files::read_external(&files.graph, outline.external)?;
     let longest = inputs
         .fixed_length
@@ -110,11 +110,7 @@ pub(crate) fn open_reranker(path: &Path) -> Result<CrossEncoder, EmbedError> {
     };
     // What a graph does not say of its shapes shows itself here, in a panic if need be.
     let tried = catch_unwind(AssertUnwindSafe(|| {
-        model.judge(
-            "a",
-            &["a", "b"][..model.batch.min(2)],
-            Instant::now() + PROBE,
-        )
+        model.judge("a", &["a"], &mut Pace::default(), Instant::now() + PROBE)
     }));
     match tried {
         Ok(Ok(_)) => Ok(model),
@@ -125,8 +121,9 @@ pub(crate) fn open_reranker(path: &Path) -> Result<CrossEncoder, EmbedError> {
     }
 }
 
-/// Whether there is an output of one number for each pair; the error says why not.
-fn is_score(outputs: &[Value]) -> Result<(), String> {
+/// Whether there is an output of one number for each pair, as the graph says or else the
+/// configuration's number of labels; the error says why not.
+fn is_score(outputs: &[Value], labels: Option<usize>) -> Result<(), String> {
     let Some(logits) = outputs.iter().find(|output| output.name == LOGITS) else {
         let names: Vec<&str> = outputs.iter().map(|output| &output.name[..]).collect();
         return Err(format!(
@@ -137,12 +134,16 @@ fn is_score(outputs: &[Value]) -> Result<(), String> {
     if logits.element.is_some_and(|element| element != FLOAT) {
         return Err(format!("its output {LOGITS} is not of float32"));
     }
-    match logits.shape.as_deref() {
-        None | Some([_, None | Some(1)]) => Ok(()),
-        Some([_, Some(classes)]) => Err(format!(
+    let classes = |classes: u64| {
+        Err(format!(
             "its output {LOGITS} has {classes} numbers for a query and a text: it tells classes apart, and a cross-encoder gives one score"
-        )),
-        Some(shape) => Err(format!(
+        ))
+    };
+    match (logits.shape.as_deref(), labels) {
+        (Some([_, Some(1)]), _) | (None | Some([_, None]), None | Some(1)) => Ok(()),
+        (None | Some([_, None]), Some(labels)) => classes(labels as u64),
+        (Some([_, Some(many)]), _) => classes(*many),
+        (Some(shape), _) => Err(format!(
             "its output {LOGITS} has {} dimensions, and a cross-encoder's has 2: pairs and one score",
             shape.len()
         )),
@@ -150,26 +151,38 @@ fn is_score(outputs: &[Value]) -> Result<(), String> {
 }
 
 impl CrossEncoder {
-    /// The scores of a batch; `None` if the model was not free before the deadline.
+    /// The scores of the first texts, as many as there is time for once the model is free;
+    /// `None` if that is not before the deadline. `pace` is what was found out of how
+    /// long a text takes.
     fn judge(
         &self,
         query: &str,
         texts: &[&str],
+        pace: &mut Pace,
         deadline: Instant,
     ) -> Result<Option<Vec<f32>>, EmbedError> {
         let judged = self.session.with_until(deadline, |session| {
-            session.rerank(query, texts, false, Some(texts.len()))
+            let begun = Instant::now();
+            let left = deadline.saturating_duration_since(begun);
+            let texts = &texts[..pace.next(left, self.batch).min(texts.len())];
+            if texts.is_empty() {
+                return None;
+            }
+            let found = session.rerank(query, texts, false, Some(texts.len()));
+            pace.took(texts.len(), begun.elapsed());
+            Some((texts.len(), found))
         });
-        let found = match judged {
+        let (judged, found) = match judged.flatten() {
             None => return Ok(None),
-            Some(Ok(found)) => found,
-            Some(Err(error)) => {
+            Some((judged, Ok(found))) => (judged, found),
+            Some((_, Err(error))) => {
                 return Err(EmbedError::Inference {
                     model: self.model.clone(),
                     reason: error.to_string(),
                 });
             }
         };
+        let texts = &texts[..judged];
         let mut scores = vec![f32::NAN; texts.len()];
         for judged in found {
             if let Some(score) = scores.get_mut(judged.index) {
@@ -186,14 +199,30 @@ impl CrossEncoder {
     }
 }
 
-/// How many texts come next, after so many that took so long: at most twice as many as
-/// before, and no more than there is time for.
-fn next_batch(before: usize, took: Duration, left: Duration, most: usize) -> usize {
-    let for_each = took.as_secs_f64() / before.max(1) as f64;
-    let affordable = (1..=most)
-        .rev()
-        .find(|&texts| for_each * texts as f64 <= left.as_secs_f64());
-    affordable.unwrap_or(0).min(2 * before)
+/// How fast texts are judged, as far as it is known.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How many were judged together last, and how long each took.
+    last: Option<(usize, Duration)>,
+}
+
+impl Pace {
+    fn took(&mut self, texts: usize, time: Duration) {
+        let parts = u32::try_from(texts).unwrap_or(u32::MAX).max(1);
+        self.last = Some((texts, time / parts));
+    }
+
+    /// How many texts come next: one at first, to see how long that takes, then at most
+    /// twice as many as before, and no more than there is time for.
+    fn next(&self, left: Duration, most: usize) -> usize {
+        let Some((before, each)) = self.last else {
+            return 1;
+        };
+        let affordable = (1..=most)
+            .rev()
+            .find(|&texts| each.as_secs_f64() * texts as f64 <= left.as_secs_f64());
+        affordable.unwrap_or(0).min(2 * before)
+    }
 }
 
 impl Reranker for CrossEncoder {
@@ -208,17 +237,13 @@ impl Reranker for CrossEncoder {
         deadline: Instant,
     ) -> Result<Vec<f32>, EmbedError> {
         let mut scores = Vec::with_capacity(texts.len());
-        let mut batch = 1;
-        while batch > 0 && scores.len() < texts.len() {
+        let mut pace = Pace::default();
+        while scores.len() < texts.len() {
             let rest = &texts[scores.len()..];
-            let texts = &rest[..batch.min(rest.len())];
-            let begun = Instant::now();
-            let Some(judged) = self.judge(query, texts, deadline)? else {
+            let Some(judged) = self.judge(query, rest, &mut pace, deadline)? else {
                 break;
             };
             scores.extend(judged);
-            let left = deadline.saturating_duration_since(Instant::now());
-            batch = next_batch(texts.len(), begun.elapsed(), left, self.batch);
         }
         Ok(scores)
     }

@@ -106,13 +106,22 @@ fn a_model_that_embeds_is_no_cross_encoder() {
 
 #[test]
 fn what_is_not_one_score_for_a_pair_is_refused() {
-    let of = |shape: Option<Vec<Option<u64>>>, element| {
-        is_score(&[Value {
+    let labelled = |shape: Option<Vec<Option<u64>>>, element, labels| {
+        let output = Value {
             name: LOGITS.to_owned(),
             element,
             shape,
-        }])
+        };
+        is_score(&[output], labels)
     };
+    let of = |shape, element| labelled(shape, element, None);
+    // What the graph does not say, the configuration may.
+    assert_eq!(labelled(Some(vec![None, None]), None, Some(1)), Ok(()));
+    for shape in [None, Some(vec![None, None])] {
+        let reason = labelled(shape, None, Some(3)).expect_err("refused");
+        assert!(reason.contains("3 numbers"), "{reason}");
+    }
+    assert_eq!(labelled(Some(vec![None, Some(1)]), None, Some(3)), Ok(()));
     for shape in [
         None,
         Some(vec![None, Some(1)]),
@@ -137,11 +146,39 @@ fn what_is_not_one_score_for_a_pair_is_refused() {
 #[test]
 fn batches_grow_as_long_as_there_is_time() {
     let ms = Duration::from_millis;
-    assert_eq!(next_batch(1, ms(10), ms(1_000), 8), 2);
-    assert_eq!(next_batch(4, ms(40), ms(1_000), 8), 8);
-    assert_eq!(next_batch(8, ms(80), ms(1_000), 8), 8);
-    assert_eq!(next_batch(8, ms(80), ms(35), 8), 3);
-    assert_eq!(next_batch(8, ms(80), ms(5), 8), 0);
-    assert_eq!(next_batch(1, ms(10), ms(1_000), 1), 1);
-    assert_eq!(next_batch(1, Duration::ZERO, Duration::ZERO, 8), 2);
+    let next = |before, took, left, most| {
+        let mut pace = Pace::default();
+        pace.took(before, took);
+        pace.next(left, most)
+    };
+    assert_eq!(Pace::default().next(ms(1), 8), 1);
+    assert_eq!(next(1, ms(10), ms(1_000), 8), 2);
+    assert_eq!(next(4, ms(40), ms(1_000), 8), 8);
+    assert_eq!(next(8, ms(80), ms(1_000), 8), 8);
+    assert_eq!(next(8, ms(80), ms(35), 8), 3);
+    assert_eq!(next(8, ms(80), ms(5), 8), 0);
+    assert_eq!(next(1, ms(10), ms(1_000), 1), 1);
+}
+
+#[test]
+fn who_waits_for_the_model_judges_as_many_as_there_is_time_for_then() {
+    let graph = summing(LOGITS);
+    let Some(model) = opened(&[("model.onnx", &graph)]) else {
+        return;
+    };
+    let held = Duration::from_millis(300);
+    thread::scope(|scope| {
+        let model = &model;
+        let (taken, is_taken) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            model.session.with_until(later(), |_| {
+                let _ = taken.send(());
+                thread::sleep(held);
+            })
+        });
+        is_taken.recv().expect("taken");
+        let texts = ["east"; 40];
+        let scores = model.rerank("east", &texts, Instant::now() + held * 10);
+        assert_eq!(scores.expect("judged").len(), 40);
+    });
 }

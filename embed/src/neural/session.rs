@@ -117,7 +117,8 @@ struct Freeing<'a, S>(&'a Lone<S>);
 impl<S> Drop for Freeing<'_, S> {
     fn drop(&mut self) {
         *lock(&self.0.is_free) = true;
-        self.0.freed.notify_one();
+        // All: one whose time is over would keep the news to itself.
+        self.0.freed.notify_all();
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Settings {
     pub(crate) standout: Option<Standout>,
     /// What the model was made for, as its configuration says.
     pub(crate) architectures: Vec<String>,
+    /// How many classes it tells apart, where its configuration names them.
+    pub(crate) labels: Option<usize>,
     /// What fills a batch's shorter texts.
     pub(crate) pad: Pad,
     /// Special tokens beyond those of `tokenizer.json`.
@@ -165,8 +167,11 @@ pub(crate) fn read_settings(root: &Path) -> Result<Settings, EmbedError> {
         cosine_weight: ours.cosine_weight.unwrap_or(COSINE_WEIGHT),
         standout: ours
             .standout
-            .or_else(|| known.and_then(|known| known.standout)),
+            .or_else(|| known.and_then(|known| known.standout))
+            // A weight that is said is meant.
+            .filter(|_| ours.standout.is_some() || ours.cosine_weight.is_none()),
         architectures: strings(&config["architectures"]),
+        labels: config["id2label"].as_object().map(serde_json::Map::len),
         pad: pad(&config, &tokenizer, &tokenizer_config, &special_tokens),
         special_tokens: match special_tokens {
             Value::Object(_) => special_tokens,

@@ -129,7 +129,13 @@ impl Options {
     /// As the environment says of reranking: the same variables, called
     /// `CENTO_RERANK_…`. What is for embedding, above all a key, is not for others.
     pub(crate) fn of_reranking() -> Result<Self, EmbedError> {
-        Self::read(|name| env::var_os(of_reranking(name))).map_err(called_for_reranking)
+        Self::read_of_reranking(env::var_os)
+    }
+
+    fn read_of_reranking(
+        variable: impl Fn(String) -> Option<OsString>,
+    ) -> Result<Self, EmbedError> {
+        Self::read(|name| variable(of_reranking(name))).map_err(called_for_reranking)
     }
 
     /// As variables say, whose values are found by their names.
@@ -354,9 +360,17 @@ mod tests {
 
     #[test]
     fn reranking_has_variables_of_its_own() {
-        assert_eq!(of_reranking(KEY), "CENTO_RERANK_KEY");
-        let error = key(Some("a".to_owned()), Some("b".to_owned()));
-        let told = called_for_reranking(error.expect_err("two")).to_string();
+        let read = |set: &'static [&str]| {
+            Options::read_of_reranking(|name| {
+                let is_set = set.contains(&&name[..]);
+                is_set.then(|| OsString::from("s3cret"))
+            })
+        };
+        assert!(read(&[KEY, KEY_FILE]).expect("options").key.is_none());
+        let options = read(&["CENTO_RERANK_KEY"]).expect("options");
+        assert_eq!(options.key, Key::new("s3cret").ok());
+        let error = read(&["CENTO_RERANK_KEY", "CENTO_RERANK_KEY_FILE"]);
+        let told = error.expect_err("two").to_string();
         assert!(told.starts_with("CENTO_RERANK_KEY "), "{told}");
         assert!(told.contains("CENTO_RERANK_KEY_FILE"), "{told}");
     }

@@ -54,7 +54,7 @@ impl RemoteReranker {
         // Whoever asks decides how long it may take.
         let mut patience = self.options.queries;
         patience.deadline = left;
-        patience.request = left;
+        patience.request = left.min(self.options.documents.request);
         patience.connect = patience.connect.min(left);
         match self.client.rerank(query, texts, &patience) {
             Ok(scores) => Ok(Some(scores)),
