@@ -94,7 +94,7 @@ pub struct SearchResponse {
 /// Finds the chunks that answer a query best.
 ///
 /// # Errors
-/// A query that [`Query::new`] refuses, a filter that does not fit the
+/// A query that [`Query::new`](crate::Query::new) refuses, a filter that does not fit the
 /// collection, or an error of the engine.
 pub fn search(
     view: &View,
